@@ -1,0 +1,181 @@
+"""What every stage of the pipeline has in common.
+
+A stage is a function from a `Stage` (checked config, where to read, where to
+write) to its metrics. The decorator makes it a Hydra app: DVC calls it with the
+resolved `params/<panel>.yaml`, a person with overrides on `conf/` and `-m`.
+Results appear in the output folder one whole file at a time, `run.json` last,
+and are then published to MLflow.
+"""
+
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from triptych.config import Config, load
+from triptych.data.files import write_json
+from triptych.errors import OutputError, TriptychError
+from triptych.tracking import mlflow as tracking
+from triptych.tracking.fingerprint import Declaration, fingerprint, lookup, read_declaration
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
+
+Metrics = Mapping[str, Any]
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One execution of a stage: its config, its files, its training loop."""
+
+    declaration: Declaration
+    config: Config
+    inputs: Path  # root of the files it reads
+    out: Path  # folder it writes; becomes visible when the stage is complete
+
+    @cached_property
+    def used(self) -> dict[str, Any]:
+        """The config values that `dvc.yaml` declares for this stage."""
+        values = asdict(self.config)
+        return {key: lookup(values, key) for key in self.declaration.keys}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of everything the result depends on."""
+        return fingerprint(self.declaration, asdict(self.config), self.inputs)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where a killed attempt left its state; not deleted by DVC."""
+        return ROOT / ".ckpt" / self.fingerprint
+
+    def fit(
+        self,
+        module: "pl.LightningModule",
+        data: "pl.LightningDataModule",
+        *,
+        epochs: int,
+        checkpoint_every: int = 100,
+        curves: str = "curves.csv",
+        callbacks: tuple["pl.Callback", ...] = (),
+    ) -> "pl.Trainer":
+        """Train, continuing a killed attempt, and write the curves to `out/curves`.
+
+        Curves whose file name starts with `private_` are computed on private data
+        and stay out of MLflow unless `tracking.private` is on. `checkpoint_every`
+        counts batches.
+        """
+        import pytorch_lightning as pl
+        from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
+
+        from triptych.data.resume import ExactResume
+        from triptych.tracking.history import History
+
+        name = Path(curves).stem
+        folder = self.checkpoints / name
+        history = History(sink=self._live_sink(curves))
+        keep = ModelCheckpoint(
+            folder,
+            filename="step",
+            save_last=True,
+            every_n_train_steps=checkpoint_every,
+            enable_version_counter=False,
+        )
+        hardware = self.config.trainer
+        bars = [TQDMProgressBar(refresh_rate=10)] if hardware.progress_bar else []
+        trainer = pl.Trainer(
+            accelerator=hardware.accelerator,
+            devices=hardware.devices,
+            strategy=hardware.strategy,
+            max_epochs=epochs,
+            logger=False,
+            callbacks=[ExactResume(self.config.seed), *callbacks, history, keep, *bars],
+            enable_progress_bar=hardware.progress_bar,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            deterministic=True,
+        )
+        last = folder / "last.ckpt"
+        trainer.fit(module, data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+        history.write(self.out / curves)
+        return trainer
+
+    def _live_sink(self, curves: str) -> Callable[[int, Mapping[str, float]], None] | None:
+        settings = self.config.tracking
+        if not settings.uri or (curves.startswith(tracking.PRIVATE_PREFIX) and not settings.private):
+            return None
+        return tracking.live_sink(
+            settings.uri, settings.experiment, stage=self.declaration.name, fingerprint=self.fingerprint
+        )
+
+
+def stage(name: str) -> Callable[[Callable[[Stage], Metrics]], Callable[[], None]]:
+    """Make a function from Stage to metrics the Hydra app of stage `name` in `dvc.yaml`."""
+
+    def decorate(function: Callable[[Stage], Metrics]) -> Callable[[], None]:
+        def app(values: DictConfig) -> None:
+            try:
+                _execute(name, function, values)
+            except TriptychError as error:
+                if HydraConfig.get().mode == RunMode.MULTIRUN:
+                    raise
+                sys.exit(f"error: {error}")
+
+        return hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")(app)
+
+    return decorate
+
+
+def _execute(name: str, function: Callable[[Stage], Metrics], values: DictConfig) -> None:
+    config = load(values)
+    out = Path(config.out or HydraConfig.get().runtime.output_dir)
+    partial = _fresh_folder(out.parent / f".{out.name}.partial")
+    _set_up_process(config)
+    stage = Stage(read_declaration(ROOT, name), config, Path(config.inputs), partial)
+    stage.fingerprint  # noqa: B018  # fails early where an input is missing
+    metrics = function(stage)
+    write_json(partial / "metrics.json", metrics)
+    record = {"stage": name, "fingerprint": stage.fingerprint, "config": stage.used}
+    write_json(partial / "run.json", record)
+    _reveal(partial, out)
+    shutil.rmtree(stage.checkpoints, ignore_errors=True)
+    if config.tracking.uri:
+        with tracking.tolerate():
+            client = tracking.connect(config.tracking.uri)
+            tracking.publish(client, config.tracking.experiment, out, private=config.tracking.private)
+
+
+def _set_up_process(config: Config) -> None:
+    import torch
+    from pytorch_lightning import seed_everything
+
+    torch.set_num_threads(config.trainer.threads)
+    seed_everything(config.seed, workers=True, verbose=False)
+
+
+def _fresh_folder(folder: Path) -> Path:
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise OutputError(f"cannot create {folder}: {error.strerror}; choose a writable `out`") from error
+    return folder
+
+
+def _reveal(partial: Path, out: Path) -> None:
+    """Move each finished file into place, `run.json` last."""
+    files = sorted((p for p in partial.rglob("*") if p.is_file()), key=lambda p: p.name == "run.json")
+    for file in files:
+        target = out / file.relative_to(partial)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.replace(target)
+    shutil.rmtree(partial)

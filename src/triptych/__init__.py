@@ -1,0 +1,1 @@
+"""Private synthetic data, robust classifiers, tiny firmware."""

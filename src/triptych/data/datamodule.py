@@ -1,0 +1,37 @@
+"""Prepared splits as Lightning sees them."""
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from triptych.data.prepared import Split
+from triptych.data.resume import EpochSampler
+
+
+def to_dataset(split: Split) -> TensorDataset:
+    """Images as uint8 [n channels height width] and labels [n]; networks scale to [0, 1]."""
+    return TensorDataset(torch.from_numpy(split.images), torch.from_numpy(split.labels))
+
+
+class SplitDataModule(pl.LightningDataModule):
+    """Batches of a training split in resumable order, and of an optional validation split."""
+
+    def __init__(
+        self,
+        train: Split,
+        validation: Split | None = None,
+        *,
+        batch_size: int,
+        seed: int,
+        drop_last: bool = False,
+    ) -> None:
+        super().__init__()
+        self.train, self.validation = train, validation
+        self.batch_size, self.seed, self.drop_last = batch_size, seed, drop_last
+
+    def train_dataloader(self) -> DataLoader:
+        sampler = EpochSampler(len(self.train), seed=self.seed)
+        return DataLoader(to_dataset(self.train), self.batch_size, sampler=sampler, drop_last=self.drop_last)
+
+    def val_dataloader(self) -> DataLoader | list:
+        return DataLoader(to_dataset(self.validation), 1024) if self.validation else []

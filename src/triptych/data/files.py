@@ -1,0 +1,65 @@
+"""Files that are whole or absent: atomic writes, JSON, digests."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from triptych.errors import DataError, OutputError
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write `content` so that `path` holds all of it or what it held before.
+
+    Raises OutputError where the folder cannot be written or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as handle:
+            temporary = Path(handle.name)
+            try:
+                handle.write(content)
+                handle.flush()
+                os.fsync(handle.fileno())
+                temporary.chmod(0o644)
+                temporary.replace(path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror}; free the disk or choose a writable folder"
+        ) from error
+
+
+def write_json(path: Path, value: Any) -> None:  # noqa: ANN401  # any JSON value
+    """Write `value` as sorted, indented JSON, atomically."""
+    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
+    write_atomic(path, text.encode() + b"\n")
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401  # any JSON value
+    """Read JSON; raises DataError that names the file where it is missing or broken."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist; run the stage that writes it (`dvc repro`)") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not valid JSON ({error}); delete it and run its stage again") from error
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of one file."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def digest(paths: Iterable[Path], *, root: Path) -> str:
+    """One SHA-256 over the names (relative to `root`) and contents of files."""
+    total = hashlib.sha256()
+    for path in sorted(paths):
+        total.update(f"{path.relative_to(root).as_posix()}\0{sha256(path)}\n".encode())
+    return total.hexdigest()

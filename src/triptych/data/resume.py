@@ -1,0 +1,73 @@
+"""Training that continues after a kill as if nothing had happened.
+
+Lightning restores weights, optimisers and counters, but not the loader's
+position nor the random state. Two rules make a resumed run bit-identical on a
+CPU: the order of an epoch is a function of (seed, epoch) that skips what was
+consumed, and the randomness of a batch is a function of (seed, batch counter).
+"""
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+
+def derived_seed(*parts: int) -> int:
+    """A 63-bit seed that is a function of `parts` alone (NumPy's SeedSequence)."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0]) >> 1
+
+
+class EpochSampler(Sampler[int]):
+    """A permutation per epoch from (seed, epoch); `skip` examples of the first one are done."""
+
+    def __init__(self, length: int, *, seed: int, shuffle: bool = True) -> None:
+        self.length, self.seed, self.shuffle = length, seed, shuffle
+        self.epoch = 0
+        self.skip = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before every epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, self.epoch))
+        order = (
+            torch.randperm(self.length, generator=generator) if self.shuffle else torch.arange(self.length)
+        )
+        skip, self.skip = self.skip, 0
+        return iter(order[skip:].tolist())
+
+
+class ExactResume(pl.Callback):
+    """Reseed every batch, and skip the part of the epoch that a checkpoint covers."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        loader = trainer.train_dataloader
+        if not trainer.fit_loop.restarted_mid_epoch or not isinstance(loader, DataLoader):
+            return
+        if isinstance(loader.sampler, EpochSampler):
+            done = trainer.fit_loop.epoch_loop.batch_idx + 1  # batches that the checkpoint covers
+            loader.sampler.skip = done * (loader.batch_size or 1)
+
+    def on_train_batch_start(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        batch: Any,  # noqa: ANN401  # Lightning's type
+        batch_idx: int,
+    ) -> None:
+        counter = trainer.fit_loop.epoch_loop.total_batch_idx
+        seed = derived_seed(self.seed, counter)
+        torch.manual_seed(seed)
+        np.random.seed(seed & 0xFFFFFFFF)  # noqa: NPY002  # libraries draw from the global state
+        random.seed(seed)
