@@ -5,7 +5,7 @@ is impossible. `load` is the one way from Hydra's mapping to a `Config`: a
 mistyped key or an impossible value raises ConfigError before any work starts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -134,24 +134,33 @@ class Config:
     inputs: str = "."  # root of the files that stages read
     out: str | None = None  # folder of this stage's results; null is Hydra's run folder
 
-    def check(self) -> None:
-        """Raise ConfigError where a value, or a combination of values, is impossible."""
+    def check(self, present: Collection[str]) -> None:
+        """Check the groups that are present, then what they demand of each other.
+
+        Raises ConfigError where a value, or a combination of values, is impossible.
+        """
         require(self.seed >= 0, f"seed={self.seed} must not be negative")
-        for section in (self.data, self.private, self.robust, self.tiny, self.board, self.trainer):
-            section.check()
+        for group in ("data", "private", "robust", "tiny", "board", "trainer"):
+            if group in present:
+                getattr(self, group).check()
 
 
 def load(values: Mapping[str, Any] | DictConfig) -> Config:
     """Check keys, types and values, and return plain dataclasses.
 
-    Raises ConfigError that names the key, the value and what is allowed.
+    A stage's `params/<panel>.yaml` holds only the groups of its panel; the others
+    stay unset. Raises ConfigError that names the key, the value and what is allowed.
     """
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(Config), values)
-        config = OmegaConf.to_object(merged)
+        merged: Any = OmegaConf.merge(OmegaConf.structured(Config), values)
+        present = [str(key) for key in values]
+        config = Config(**{key: _plain(merged[key]) for key in present})
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"config key {error.full_key}: {reason}; see conf/ for the keys") from None
-    assert isinstance(config, Config)
-    config.check()
+    config.check(present)
     return config
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  # any config value
+    return OmegaConf.to_object(value) if isinstance(value, DictConfig) else value

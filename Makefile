@@ -1,0 +1,38 @@
+# Two commands on a fresh machine: `make repro` and `make test`.
+PYTHON ?= python3
+BIN := $(CURDIR)/.venv/bin
+export PATH := $(BIN):$(PATH)
+export MLFLOW_DISABLE_TELEMETRY := true
+export DVC_NO_ANALYTICS := 1
+
+.PHONY: repro test lint dashboard clean
+
+repro: .venv/installed ## run the whole pipeline; `make repro experiment=mnist` runs another experiment
+ifdef experiment
+	dvc exp run --set-param "overrides.yaml:all=['experiment=$(experiment)']"
+else
+	dvc repro
+endif
+	python -m pipelines.sync hydra.run.dir=. hydra.output_subdir=null hydra/job_logging=none
+	python -m pipelines.summary
+
+test: .venv/installed ## run the test suite
+	pytest --numprocesses 2 --dist worksteal
+
+lint: .venv/installed ## the checks of pre-commit
+	ruff check .
+	ruff format --check .
+	pyright
+	lint-imports
+
+dashboard: .venv/installed ## compare runs in the browser
+	python -m pipelines.dashboard
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	pip install --quiet --constraint constraints.txt torch
+	pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean: ## remove results, keep the environment and the data
+	rm -rf out params multirun outputs .ckpt

@@ -1,0 +1,67 @@
+"""Resolve `conf/` and `overrides.yaml` into `params/<panel>.yaml`.
+
+DVC follows the values in `params/`, so a stage runs again when a value that it
+uses changes, whichever file of `conf/` the value came from. The file is written
+only when its content changes.
+"""
+
+import sys
+from pathlib import Path
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from triptych.config import load
+from triptych.data.files import write_atomic
+from triptych.errors import ConfigError, TriptychError
+
+SHARED = ("data", "trainer", "seed", "inputs", "out")
+PANELS = {
+    "private": ("private", *SHARED),
+    "robust": ("robust", *SHARED),
+    "tiny": ("tiny", "board", *SHARED),
+}
+
+
+def read_overrides(path: Path, panel: str) -> list[str]:
+    """The Hydra overrides that apply to `panel`: those for all, then its own."""
+    groups = yaml.safe_load(path.read_text()) or {}
+    unknown = sorted(set(groups) - {"all", *PANELS})
+    if unknown:
+        raise ConfigError(f"{path}: unknown panel {unknown[0]!r}; choose among all, {', '.join(PANELS)}")
+    overrides = [*(groups.get("all") or []), *(groups.get(panel) or [])]
+    wrong = [item for item in overrides if not isinstance(item, str)]
+    if wrong:
+        raise ConfigError(f"{path}: {wrong[0]!r} is not an override; write it as 'key=value', in quotes")
+    return overrides
+
+
+def resolve(root: Path, panel: str) -> str:
+    """The resolved, checked configuration of `panel` as YAML."""
+    overrides = read_overrides(root / "overrides.yaml", panel)
+    try:
+        with initialize_config_dir(str(root / "conf"), version_base="1.3"):
+            config = compose("config", overrides=overrides)
+    except HydraException as error:
+        raise ConfigError(f"overrides.yaml: {' '.join(str(error).split())}") from error
+    load(config)  # a panel that cannot work stops the pipeline here
+    part = OmegaConf.masked_copy(config, list(PANELS[panel]))
+    OmegaConf.resolve(part)
+    return OmegaConf.to_yaml(part, sort_keys=True)
+
+
+def main() -> None:
+    root, panel = Path.cwd(), sys.argv[1]
+    path = root / "params" / f"{panel}.yaml"
+    try:
+        text = resolve(root, panel)
+        if not path.exists() or path.read_text() != text:
+            write_atomic(path, text.encode())
+    except TriptychError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
