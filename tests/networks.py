@@ -1,0 +1,176 @@
+"""Random int8 networks: every operator, odd sizes, strides, both paddings, residuals."""
+
+import math
+
+import numpy as np
+from hypothesis import strategies as st
+
+from triptych.graph.ops import (
+    Add,
+    AveragePool2D,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    Graph,
+    Quantization,
+    Tensor,
+    output_size,
+)
+
+SPREAD = (0.004, 0.3, 1.0, 4.0)  # output scale over the natural one: saturated to barely used
+ACTIVATIONS = ("none", "relu", "relu6")
+
+
+class Builder:
+    """Grows a network from its input, one operator at a time; `draw` makes every choice."""
+
+    def __init__(self, draw) -> None:
+        self.draw = draw
+        self.rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+        shape = (1, *(draw(st.integers(1, 11)) for _ in range(2)), draw(st.integers(1, 9)))
+        self.tensors = {"input": Tensor("input", shape, self.quantization(0.02))}
+        self.ops = []
+        self.last = "input"
+
+    def choose(self, *values):
+        return self.draw(st.sampled_from(values))
+
+    def quantization(self, scale: float) -> Quantization:
+        zero_point = self.choose(-128, 127, 0, int(self.rng.integers(-128, 128)))
+        return Quantization(float(np.float32(scale)), zero_point)
+
+    def shape(self) -> tuple[int, ...]:
+        return self.tensors[self.last].shape
+
+    def scale(self, name: str) -> float:
+        quantization = self.tensors[name].quantization
+        assert quantization
+        return quantization.scale
+
+    def emit(self, kind, shape, quantization, **fields):
+        name = f"t{len(self.ops)}"
+        self.tensors[name] = Tensor(name, shape, quantization)
+        self.ops.append(kind(name=f"op{len(self.ops)}", input=self.last, output=name, **fields))
+        self.last = name
+
+    def window(self):
+        """Kernel, stride and padding that fit the current tensor, and the output's height and width."""
+        padding = self.choose("same", "valid")
+        sizes = self.shape()[1:3]
+        limit = [5 if padding == "same" else min(5, size) for size in sizes]
+        kernel = tuple(self.draw(st.integers(1, n)) for n in limit)
+        stride = self.choose((1, 1), (2, 2), (1, 2), (3, 1))
+        out = tuple(output_size(*each, padding) for each in zip(sizes, kernel, stride, strict=True))
+        return kernel, stride, padding, out
+
+    def weights(self, shape, channels, taps):
+        """Weights, bias, scales, and the output scale that suits them."""
+        weight = self.rng.integers(-127, 128, shape).astype(np.int8)
+        weight_scale = self.rng.uniform(0.001, 0.02, channels).astype(np.float32)
+        weight_scale *= np.float32(10.0) ** -self.rng.integers(0, 4, channels).astype(np.float32)
+        bias = self.rng.integers(-3000, 3000, channels).astype(np.int32)
+        natural = self.scale(self.last) * weight_scale.max() * 73 * 60 * math.sqrt(taps) / 60
+        return {"weight": weight, "bias": bias, "weight_scale": weight_scale}, natural
+
+    def conv(self):
+        (kh, kw), stride, padding, (height, width) = self.window()
+        cin, cout = self.shape()[3], self.draw(st.integers(1, 9))
+        self.convolve((kh, kw), stride, padding, (1, height, width, cout), cin)
+
+    def convolve(self, kernel, stride, padding, shape, cin):
+        fields, natural = self.weights((shape[3], *kernel, cin), shape[3], math.prod(kernel) * cin)
+        self.emit(
+            Conv2D,
+            shape,
+            self.quantization(natural * self.choose(*SPREAD)),
+            stride=stride,
+            padding=padding,
+            activation=self.choose(*ACTIVATIONS),
+            **fields,
+        )
+
+    def depthwise(self):
+        kernel, stride, padding, out = self.window()
+        channels = self.shape()[3]
+        fields, natural = self.weights((1, *kernel, channels), channels, math.prod(kernel))
+        self.emit(
+            DepthwiseConv2D,
+            (1, *out, channels),
+            self.quantization(natural * self.choose(*SPREAD)),
+            stride=stride,
+            padding=padding,
+            activation=self.choose(*ACTIVATIONS),
+            **fields,
+        )
+
+    def pool(self):
+        window, stride, padding, out = self.window()
+        self.emit(
+            AveragePool2D,
+            (1, *out, self.shape()[3]),
+            self.tensors[self.last].quantization,
+            window=window,
+            stride=stride,
+            padding=padding,
+            activation=self.choose(*ACTIVATIONS),
+        )
+
+    def add(self):
+        partners = [name for name, tensor in self.tensors.items() if tensor.shape == self.shape()]
+        other = self.choose(*partners)
+        scale = sum(self.scale(name) for name in (self.last, other))
+        self.emit(
+            Add,
+            self.shape(),
+            self.quantization(scale * self.choose(0.1, 0.7, 2.0)),
+            other=other,
+            activation=self.choose(*ACTIVATIONS),
+        )
+
+    def residual(self):
+        start = self.last
+        self.convolve((1, 1), (1, 1), "same", self.shape(), self.shape()[3])
+        self.emit(
+            Add,
+            self.shape(),
+            self.quantization(self.scale(self.last) * 1.5),
+            other=start,
+            activation="none",
+        )
+
+    def classify(self):
+        features, classes = math.prod(self.shape()), self.draw(st.integers(1, 10))
+        fields, natural = self.weights((classes, features), classes, features)
+        if self.draw(st.booleans()):
+            fields["weight_scale"] = fields["weight_scale"][:1]
+        self.emit(
+            FullyConnected,
+            (1, classes),
+            self.quantization(natural * self.choose(*SPREAD)),
+            activation=self.choose(*ACTIVATIONS),
+            **fields,
+        )
+
+
+STEPS = (Builder.conv, Builder.depthwise, Builder.pool, Builder.add, Builder.residual)
+
+
+@st.composite
+def graphs(draw, max_steps: int = 6) -> Graph:
+    """Networks of one to `max_steps` steps, with or without a classifier at the end."""
+    builder = Builder(draw)
+    for step in draw(st.lists(st.sampled_from(STEPS), min_size=1, max_size=max_steps)):
+        step(builder)
+    if draw(st.booleans()):
+        builder.classify()
+    return Graph("input", builder.last, builder.tensors, tuple(builder.ops))
+
+
+def inputs_of_size(graph: Graph, n: int, seed: int = 0) -> np.ndarray:
+    """`n` int8 inputs that cover the whole range, smooth and extreme ones among them."""
+    rng = np.random.default_rng(seed)
+    shape = (n, *graph[graph.input].shape[1:])
+    noise = rng.normal(rng.uniform(-60, 60, (n, 1, 1, 1)), rng.uniform(5, 90, (n, 1, 1, 1)), shape)
+    images = np.clip(np.rint(noise), -128, 127).astype(np.int8)
+    images[0], images[-1] = -128, 127
+    return images
