@@ -1,0 +1,69 @@
+"""The layout that all stages share, and the data sets written in it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from triptych.config import DataConfig
+from triptych.data.prepared import Split, read_card, read_split, write_prepared
+from triptych.data.sources import load_source
+from triptych.errors import DataError
+
+DIGITS = DataConfig(name="digits", image_size=8, train_size=1440, test_size=357)
+
+
+def small() -> Split:
+    images = np.arange(3 * 4, dtype=np.uint8).reshape(3, 1, 2, 2)
+    return Split(images, np.array([0, 1, 1]))
+
+
+def test_round_trip_keeps_arrays_and_counts(tmp_path: Path):
+    """What one stage writes is what the next one reads."""
+    write_prepared(tmp_path, {"train": small()}, classes=3, card={"source": "x"})
+    split = read_split(tmp_path, "train")
+    np.testing.assert_array_equal(split.images, small().images)
+    np.testing.assert_array_equal(split.labels, small().labels)
+    assert read_card(tmp_path) == {
+        "source": "x",
+        "sizes": {"train": 3},
+        "class_counts": {"train": [1, 2, 0]},
+    }
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 100, b"\x08\0\0\0\0\0\0\0{}      "])
+def test_damaged_file_names_itself(tmp_path: Path, content: bytes):
+    """The library's own errors do not say which file is broken."""
+    (tmp_path / "train.safetensors").write_bytes(content)
+    with pytest.raises(DataError, match=r"train\.safetensors"):
+        read_split(tmp_path, "train")
+
+
+def test_missing_file_says_how_to_make_it(tmp_path: Path):
+    """People who run one stage by hand must learn what comes before it."""
+    with pytest.raises(DataError, match="dvc repro"):
+        read_split(tmp_path, "train")
+
+
+def test_digits_are_scikit_learns_split_once_without_overlap(tmp_path: Path):
+    """Training and test images together are exactly the bundled set, each once."""
+    splits, _ = load_source(DIGITS, tmp_path)
+    ours = np.concatenate([splits["train"].images, splits["test"].images]).reshape(-1, 64)
+    theirs = np.rint(np.asarray(load_digits(return_X_y=True)[0]) * 255 / 16).astype(np.uint8)
+    np.testing.assert_array_equal(np.sort(ours, axis=0), np.sort(theirs, axis=0))
+    assert sorted(map(bytes, ours)) == sorted(map(bytes, theirs))
+
+
+def test_split_seed_moves_examples_between_splits(tmp_path: Path):
+    """A seed that is ignored would make all repetitions the same."""
+    other = DataConfig(name="digits", image_size=8, train_size=1440, test_size=357, split_seed=1)
+    first, second = load_source(DIGITS, tmp_path)[0], load_source(other, tmp_path)[0]
+    assert not np.array_equal(first["test"].labels, second["test"].labels)
+
+
+def test_size_that_the_data_set_does_not_have_is_refused(tmp_path: Path):
+    """A config that promises other sizes would make every shard count wrong."""
+    wrong = DataConfig(name="digits", image_size=8, train_size=1700, test_size=357)
+    with pytest.raises(DataError, match=r"train_size=1700.*1797"):
+        load_source(wrong, tmp_path)
