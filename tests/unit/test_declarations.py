@@ -1,0 +1,61 @@
+"""`dvc.yaml` against the code: what DVC follows is what the stages use."""
+
+import importlib.util
+import re
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines.compose import PANELS
+from triptych.config import Config
+from triptych.tracking.fingerprint import lookup, read_declaration
+
+ROOT = Path(__file__).parents[2]
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+NAMES = [name for name in STAGES if name != "compose"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_command_runs_the_module_of_the_stage(name: str):
+    """The fingerprint looks the stage up by the module's name."""
+    match = re.fullmatch(
+        r"python -m pipelines\.(\w+) \$\{read\} (\w+) \$\{here\} out=(\S+)", STAGES[name]["cmd"].strip()
+    )
+    assert match, STAGES[name]["cmd"]
+    assert match[1] == name
+    assert match[2] in PANELS
+    assert importlib.util.find_spec(f"pipelines.{name}")
+    assert f'@stage("{name}")' in (ROOT / "pipelines" / f"{name}.py").read_text()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters_exist_in_the_panel_and_the_schema(name: str):
+    """A key that does not exist would never change, and the stage never run again."""
+    for file in STAGES[name].get("params", []):
+        for path, keys in file.items():
+            groups = PANELS[Path(path).stem]
+            for key in keys:
+                assert key.split(".")[0] in groups
+                lookup(asdict(Config()), key)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_results_lie_in_the_folder_of_the_stage(name: str):
+    """Outputs outside would be overwritten by a sweep."""
+    folder = STAGES[name]["cmd"].split("out=")[-1].strip()
+    listed = [*STAGES[name].get("outs", []), *STAGES[name].get("metrics", []), *STAGES[name].get("plots", [])]
+    paths = [next(iter(item)) if isinstance(item, dict) else item for item in listed]
+    assert all(path.startswith(f"{folder}/") for path in paths)
+    assert f"{folder}/run.json" in paths
+    assert f"{folder}/metrics.json" in paths
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_declared_code_exists(name: str):
+    """DVC refuses a missing dependency only when the stage runs."""
+    declaration = read_declaration(ROOT, name)
+    code = [dep for dep in declaration.deps if dep.startswith(("src/", "pipelines/"))]
+    assert f"pipelines/{name}.py" in code
+    assert all((ROOT / dep).exists() for dep in code)
