@@ -1,0 +1,97 @@
+"""The float network at work: what each tensor holds, and the range of its values."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from triptych.graph.ops import (
+    Activation,
+    Add,
+    AveragePool2D,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    Graph,
+    Op,
+    Padding,
+    padding_of,
+)
+
+Range = tuple[float, float]
+CLAMPS = {"none": (-torch.inf, torch.inf), "relu": (0.0, torch.inf), "relu6": (0.0, 6.0)}
+
+
+@torch.no_grad()
+def activations(
+    graph: Graph, x: Float[Tensor, "n channels height width"]
+) -> Iterator[tuple[str, Float[Tensor, "n channels *rest"]]]:
+    """Name and value of the input and of every operator's output, in order, NCHW."""
+    values = {graph.input: x}
+    yield graph.input, x
+    for op in graph.ops:
+        values[op.output] = _clamp(_apply(op, values), op.activation)
+        yield op.output, values[op.output]
+
+
+def run_float(graph: Graph, x: Float[Tensor, "n channels height width"]) -> Float[Tensor, "n outputs *rest"]:
+    """The network's output for a batch."""
+    return dict(activations(graph, x))[graph.output]
+
+
+def calibrate(graph: Graph, batches: Sequence[Float[Tensor, "n channels height width"]]) -> dict[str, Range]:
+    """Smallest and largest value of every tensor over the batches."""
+    ranges: dict[str, Range] = {}
+    for batch in batches:
+        for name, value in activations(graph, batch):
+            low, high = ranges.get(name, (np.inf, -np.inf))
+            ranges[name] = (min(low, value.min().item()), max(high, value.max().item()))
+    return ranges
+
+
+def _clamp(x: Tensor, activation: Activation) -> Tensor:
+    low, high = CLAMPS[activation]
+    return x.clamp(low, high)
+
+
+def _apply(op: Op, values: dict[str, Tensor]) -> Tensor:
+    x = values[op.input]
+    match op:
+        case Conv2D() | DepthwiseConv2D():
+            return _convolve(op, x)
+        case FullyConnected():
+            # NHWC order, as the weight expects it
+            flat = x.movedim(1, -1).flatten(1) if x.ndim == 4 else x
+            return F.linear(flat, _tensor(op.weight), _tensor(op.bias))
+        case Add():
+            return x + values[op.other]
+        case AveragePool2D():
+            return _average(op, x)
+
+
+def _convolve(op: Conv2D | DepthwiseConv2D, x: Tensor) -> Tensor:
+    depthwise = isinstance(op, DepthwiseConv2D)
+    weight = _tensor(op.weight).permute((3, 0, 1, 2) if depthwise else (0, 3, 1, 2))
+    x = _pad(x, weight.shape[2:], op.stride, op.padding)
+    return F.conv2d(x, weight, _tensor(op.bias), op.stride, groups=len(weight) if depthwise else 1)
+
+
+def _average(op: AveragePool2D, x: Tensor) -> Tensor:
+    """Means over what lies inside: the padded mean, divided by the padded mean of ones."""
+    inside = _pad(torch.ones_like(x[:1, :1]), op.window, op.stride, op.padding)
+    padded = _pad(x, op.window, op.stride, op.padding)
+    return F.avg_pool2d(padded, op.window, op.stride) / F.avg_pool2d(inside, op.window, op.stride)
+
+
+def _pad(x: Tensor, window: Sequence[int], stride: Sequence[int], padding: Padding) -> Tensor:
+    vertical, horizontal = (
+        padding_of(size, k, s, padding) for size, k, s in zip(x.shape[2:], window, stride, strict=True)
+    )
+    return F.pad(x, (*horizontal, *vertical))
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array))

@@ -1,0 +1,70 @@
+"""Post-training quantization: a float graph and its ranges become an int8 graph.
+
+By TFLite's quantization specification: convolutions per channel, the fully
+connected layer per tensor, average pooling keeps the grid of its input.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triptych.graph.ops import (
+    AveragePool2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    Graph,
+    Op,
+    Quantization,
+    Weighted,
+)
+from triptych.quantization.affine import (
+    activation_quantization,
+    quantize_bias,
+    quantize_weight,
+    weight_scale,
+)
+from triptych.quantization.calibrate import Range
+
+
+def lower(graph: Graph, ranges: Mapping[str, Range]) -> Graph:
+    """The int8 network: weights int8, biases int32, every tensor with its quantization.
+
+    `ranges` needs every tensor of `graph`; the input's is the range that the
+    deployed network accepts.
+    """
+    grids = {name: activation_quantization(*ranges[name]) for name in graph.tensors}
+    for op in graph.ops:
+        if isinstance(op, AveragePool2D):
+            grids[op.output] = grids[op.input]
+    tensors = {name: replace(tensor, quantization=grids[name]) for name, tensor in graph.tensors.items()}
+    return Graph(graph.input, graph.output, tensors, tuple(_lower_op(op, grids) for op in graph.ops))
+
+
+def _lower_op(op: Op, grids: Mapping[str, Quantization]) -> Op:
+    if not isinstance(op, Weighted):
+        return op
+    before, after = grids[op.input].scale, grids[op.output].scale
+    channels_first, bias = _channels_first(op), np.asarray(op.bias, np.float64)
+    scale = weight_scale(channels_first, bias, input_scale=before, output_scale=after)
+    if isinstance(op, FullyConnected):
+        scale = scale.max(keepdims=True)
+    per_channel = scale.reshape(-1, *[1] * (channels_first.ndim - 1))
+    weight = quantize_weight(channels_first, per_channel)
+    return replace(
+        op,
+        weight=_channels_last(op, weight),
+        bias=quantize_bias(bias, input_scale=before, scale=scale),
+        weight_scale=scale,
+    )
+
+
+def _channels_first(op: Weighted) -> NDArray[np.float64]:
+    weight = np.asarray(op.weight, np.float64)
+    return np.moveaxis(weight, -1, 0) if isinstance(op, DepthwiseConv2D) else weight
+
+
+def _channels_last(op: Weighted, weight: NDArray[np.int8]) -> NDArray[np.int8]:
+    back = np.moveaxis(weight, 0, -1) if isinstance(op, DepthwiseConv2D) else weight
+    return np.ascontiguousarray(back)

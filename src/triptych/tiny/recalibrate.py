@@ -1,0 +1,50 @@
+"""Batch-norm statistics of one subnet, measured on training images.
+
+Shared weights see different inputs in every subnet, so no running average fits
+them all: the statistics are measured for each evaluated architecture (OFA and
+MCUNet, appendix D).
+"""
+
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from triptych.tiny.arch import ArchConfig
+from triptych.tiny.supernet import Moments, Statistics, Supernet
+from triptych.tiny.topology import Layer
+
+
+@torch.no_grad()
+def recalibrate(
+    supernet: Supernet, batches: Iterable[Float[Tensor, "batch channels height width"]], arch: ArchConfig
+) -> Statistics:
+    """Mean over the images of the batches' means and variances, each batch normalized by itself."""
+    totals: dict[str, Moments] = {}
+    images = 0
+
+    def measure(layer: Layer, y: Tensor) -> Tensor:
+        variance, mean = torch.var_mean(y, dim=(0, 2, 3), correction=0)
+        old = totals.get(layer.name, Moments(torch.zeros_like(mean), torch.zeros_like(variance)))
+        weight = len(y)
+        totals[layer.name] = Moments(old.mean + weight * mean, old.variance + weight * variance)
+        return supernet.normalize(layer, y, Moments(mean, variance))
+
+    for batch in batches:
+        supernet.walk(batch, arch, measure)
+        images += len(batch)
+    return {name: Moments(m.mean / images, m.variance / images) for name, m in totals.items()}
+
+
+@torch.no_grad()
+def accuracy(
+    supernet: Supernet,
+    arch: ArchConfig,
+    statistics: Statistics,
+    x: Float[Tensor, "n channels height width"],
+    labels: Int64[Tensor, " n"],
+) -> float:
+    """Share of correct predictions, in [0, 1]."""
+    predictions = [supernet(part, arch, statistics).argmax(1) for part in x.split(256)]
+    return (torch.cat(predictions) == labels).double().mean().item()

@@ -1,0 +1,108 @@
+"""Stage two of TinyNAS: evolution of subnets under the board's hard limits.
+
+MCUNet (NeurIPS 2020), appendix D: the best `parents` of a population make the
+next one, half by crossover and half by mutation. Every candidate is costed by
+the real planner before its accuracy is measured; what does not fit is drawn
+again. Of equal accuracies the network with fewer MACs is better.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from tqdm import tqdm
+
+from triptych.config import SearchConfig
+from triptych.errors import ConfigError
+from triptych.tiny.arch import ArchConfig, SearchSpace
+from triptych.tiny.cost import Cost, CostModel, Limits
+
+ATTEMPTS = 1000  # draws for one candidate that fits
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An evaluated subnet."""
+
+    arch: ArchConfig
+    cost: Cost
+    accuracy: float
+
+    @property
+    def rank(self) -> tuple[float, int]:
+        """Larger is better."""
+        return self.accuracy, -self.cost.macs
+
+
+@dataclass
+class Evolution:
+    """A search in one space; `evaluated` remembers every architecture, so none is measured twice."""
+
+    space: SearchSpace
+    cost: CostModel
+    limits: Limits
+    accuracy_of: Callable[[ArchConfig], float]
+    rng: np.random.Generator
+    evaluated: dict[ArchConfig, Candidate] = field(default_factory=dict)
+
+    def run(self, config: SearchConfig, *, progress: bool = False) -> Candidate:
+        """Evolve, and return the best candidate.
+
+        Raises ConfigError where no fitting subnet is found.
+        """
+        total = config.population * (1 + config.iterations)
+        with tqdm(total=total, desc="search", disable=not progress) as bar:
+
+            def evaluate(draw: Callable[[], ArchConfig]) -> Candidate:
+                candidate = self.evaluate(*self._fitting(draw))
+                bar.update()
+                best = max(self.evaluated.values(), key=lambda c: c.rank)
+                bar.set_postfix(best=f"{best.accuracy:.4f}", macs=best.cost.macs)
+                return candidate
+
+            population = [evaluate(lambda: self.space.random(self.rng)) for _ in range(config.population)]
+            for _ in range(config.iterations):
+                parents = sorted(population, key=lambda c: c.rank, reverse=True)[: config.parents]
+                children = self._children(parents, config)
+                population = parents + [evaluate(draw) for draw in children]
+        return max(population, key=lambda c: c.rank)
+
+    def evaluate(self, arch: ArchConfig, cost: Cost) -> Candidate:
+        """Measure the accuracy of `arch`, or remember it."""
+        if arch not in self.evaluated:
+            self.evaluated[arch] = Candidate(arch, cost, self.accuracy_of(arch))
+        return self.evaluated[arch]
+
+    def _children(self, parents: list[Candidate], config: SearchConfig) -> list[Callable[[], ArchConfig]]:
+        def pick() -> ArchConfig:
+            return parents[self.rng.integers(len(parents))].arch
+
+        def cross() -> ArchConfig:
+            return self.space.crossover(pick(), pick(), self.rng)
+
+        def mutate() -> ArchConfig:
+            return self.space.mutate(pick(), self.rng, config.mutation_probability)
+
+        crossed = config.population // 2
+        return [cross] * crossed + [mutate] * (config.population - crossed)
+
+    def _fitting(self, draw: Callable[[], ArchConfig]) -> tuple[ArchConfig, Cost]:
+        for _ in range(ATTEMPTS):
+            arch = draw()
+            cost = self.cost(self.space, arch)
+            if self.limits.fit(cost):
+                return arch, cost
+        raise ConfigError(
+            f"none of {ATTEMPTS} subnets of width_mult={self.space.width_mult}, "
+            f"resolution={self.space.resolution} fits board.sram={self.limits.sram} and "
+            f"board.flash={self.limits.flash}; choose a larger board or raise tiny.space.min_share"
+        )
+
+
+def pareto_front(candidates: list[Candidate], size: Callable[[Cost], int]) -> list[Candidate]:
+    """The candidates that no other beats in both accuracy and `size`, smallest first."""
+    front: list[Candidate] = []
+    for candidate in sorted(candidates, key=lambda c: (size(c.cost), -c.accuracy)):
+        if not front or candidate.accuracy > front[-1].accuracy:
+            front.append(candidate)
+    return front

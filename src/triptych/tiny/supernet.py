@@ -1,0 +1,129 @@
+"""All subnets of a search space in one set of weights.
+
+`forward(x, arch)` is a function of its arguments and the weights: no subnet is
+ever active. Batch normalization keeps no running statistics either, because
+they differ from subnet to subnet: training normalizes by the batch, evaluation
+by statistics that the caller measured for this architecture (`recalibrate`).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from triptych.tiny.arch import ArchConfig, SearchSpace
+from triptych.tiny.elastic import elastic_conv, sort_order
+from triptych.tiny.topology import Layer, classifier, conv_layers, topology
+
+EPSILON = 1e-5  # added to the variance
+
+
+class Moments(NamedTuple):
+    """Mean and (biased) variance of each channel before normalization."""
+
+    mean: Float[Tensor, " channels"]
+    variance: Float[Tensor, " channels"]
+
+
+Statistics = Mapping[str, Moments]
+Normalize = Callable[[Layer, Tensor], Tensor]
+
+
+class ElasticLayer(nn.Module):
+    """Weights of the largest version of one convolution and its batch normalization."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__()
+        inputs = 1 if layer.kind == "depthwise" else layer.inputs
+        size = layer.kernel_size
+        self.weight = nn.Parameter(torch.empty(layer.outputs, inputs, size, size))
+        self.gain = nn.Parameter(torch.ones(layer.outputs))
+        self.bias = nn.Parameter(torch.zeros(layer.outputs))
+        nn.init.kaiming_normal_(self.weight, mode="fan_out")
+
+    def permute_outputs(self, order: Tensor) -> None:
+        """Reorder the output channels in place."""
+        for parameter in (self.weight, self.gain, self.bias):
+            parameter.data = parameter.data[order]
+
+    def permute_inputs(self, order: Tensor) -> None:
+        """Reorder the input channels in place."""
+        self.weight.data = self.weight.data[:, order]
+
+
+class Supernet(nn.Module):
+    """The weights of `space.largest()`, and the forward pass of any subnet."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        super().__init__()
+        self.space = space
+        self.layers = nn.ModuleDict(
+            {_key(layer.name): ElasticLayer(layer) for layer in conv_layers(space, space.largest())}
+        )
+        head = classifier(space)
+        self.classifier = nn.Linear(head.inputs, head.outputs)
+        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # torch's stub lacks it
+
+    def layer(self, name: str) -> ElasticLayer:
+        """The weights of the layer called `name` in the topology."""
+        module = self.layers[_key(name)]
+        assert isinstance(module, ElasticLayer)
+        return module
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch channels height width"],
+        arch: ArchConfig,
+        statistics: Statistics | None = None,
+    ) -> Float[Tensor, "batch classes"]:
+        """Logits of the subnet `arch`; without `statistics` the batch normalizes itself.
+
+        `x` in [0, 1] at the space's resolution.
+        """
+
+        def normalize(layer: Layer, y: Tensor) -> Tensor:
+            moments = None if statistics is None else statistics[layer.name]
+            return self.normalize(layer, y, moments)
+
+        return self.walk(x, arch, normalize)
+
+    def walk(self, x: Tensor, arch: ArchConfig, normalize: Normalize) -> Tensor:
+        """The forward pass with the given normalization after every convolution."""
+        x = x.contiguous(memory_format=torch.channels_last)
+        for unit in topology(self.space, arch):
+            y = x
+            for layer in unit.layers:
+                y = normalize(layer, elastic_conv(y, self.layer(layer.name).weight, layer))
+                y = F.relu6(y) if layer.activation == "relu6" else y
+            x = x + y if unit.residual else y
+        return self.classifier(x.mean(dim=(2, 3)))
+
+    def normalize(self, layer: Layer, y: Tensor, moments: Moments | None) -> Tensor:
+        """Batch normalization by `moments`, or by those of the batch."""
+        module = self.layer(layer.name)
+        gain, bias = module.gain[: layer.outputs], module.bias[: layer.outputs]
+        mean, variance = (None, None) if moments is None else moments
+        return F.batch_norm(y, mean, variance, gain, bias, training=moments is None, eps=EPSILON)
+
+    @torch.no_grad()
+    def sort_channels(self) -> None:
+        """Put the important middle channels first, so that small expand ratios keep them.
+
+        The largest subnet computes the same function before and after (MCUNet,
+        appendix D; once, between training the largest subnet and the random ones).
+        """
+        for unit in topology(self.space, self.space.largest()):
+            if len(unit.layers) != 3:
+                continue
+            expand, depthwise, project = (self.layer(layer.name) for layer in unit.layers)
+            order = sort_order(project.weight)
+            expand.permute_outputs(order)
+            depthwise.permute_outputs(order)
+            project.permute_inputs(order)
+
+
+def _key(name: str) -> str:
+    return name.replace(".", "_")  # ModuleDict forbids dots
