@@ -60,11 +60,116 @@ class PrivateConfig:
 
 
 @dataclass
+class ShiftConfig:
+    """The spurious colour, and how the training split is divided."""
+
+    ways: int = MISSING  # 10: the label is the class; 2: whether the class is below 5
+    p: float = MISSING  # probability that a source colour follows the label
+    source_train_size: int = MISSING
+    source_test_size: int = MISSING
+
+    def check(self) -> None:
+        require(self.ways in (2, 10), f"robust.shift.ways={self.ways} is unknown; choose 2 or 10")
+        require(0 <= self.p <= 1, f"robust.shift.p={self.p} must be a probability from 0 to 1")
+        for key in ("source_train_size", "source_test_size"):
+            positive(f"robust.shift.{key}", getattr(self, key))
+
+    def check_data(self, train_size: int) -> None:
+        """Raise ConfigError unless the source fits into the first half of the training split."""
+        needed = self.source_train_size + self.source_test_size
+        require(
+            needed <= train_size // 2,
+            f"robust.shift.source_train_size={self.source_train_size} and source_test_size="
+            f"{self.source_test_size} exceed half of data.train_size={train_size}, which is the source's part",
+        )
+
+
+@dataclass
+class SgdConfig:
+    """Stochastic gradient descent with momentum."""
+
+    epochs: int = MISSING
+    batch_size: int = MISSING
+    learning_rate: float = MISSING
+    momentum: float = MISSING
+    weight_decay: float = MISSING
+
+    def check(self, group: str) -> None:
+        for key in ("epochs", "batch_size", "learning_rate"):
+            positive(f"{group}.{key}", getattr(self, key))
+        require(0 <= self.momentum < 1, f"{group}.momentum={self.momentum} must be at least 0 and below 1")
+        require(self.weight_decay >= 0, f"{group}.weight_decay={self.weight_decay} must not be negative")
+
+
+@dataclass
+class SourceConfig(SgdConfig):
+    """Training on the labelled source; `reweight` above 1 repeats what the network gets wrong."""
+
+    reweight: float = MISSING  # weight of a source example misclassified after `reweight_after` epochs
+    reweight_after: int = MISSING
+
+    def check(self, group: str) -> None:
+        super().check(group)
+        require(self.reweight >= 1, f"{group}.reweight={self.reweight} must be at least 1; 1 switches it off")
+        require(
+            1 <= self.reweight_after < self.epochs or self.reweight == 1,
+            f"{group}.reweight_after={self.reweight_after} must be from 1 to below epochs={self.epochs}",
+        )
+
+
+@dataclass
+class EntropyConfig(SgdConfig):
+    """Entropy minimisation on the unlabelled target."""
+
+    source_weight: float = MISSING  # of the labelled source loss beside it; 0 leaves it out
+
+    def check(self, group: str) -> None:
+        super().check(group)
+        require(self.source_weight >= 0, f"{group}.source_weight={self.source_weight} must not be negative")
+
+
+@dataclass
+class PseudoLabelConfig(EntropyConfig):
+    """Training on the network's own target predictions, renewed every `epochs / rounds` epochs."""
+
+    rounds: int = MISSING
+    threshold: float = MISSING  # least confidence of a pseudo-label that is used
+    balance: bool = MISSING  # give every predicted class the same total weight
+    soft: bool = MISSING  # probabilities instead of the most probable class
+
+    def check(self, group: str) -> None:
+        super().check(group)
+        positive(f"{group}.rounds", self.rounds)
+        require(
+            self.epochs % self.rounds == 0,
+            f"{group}.rounds={self.rounds} must divide epochs={self.epochs}; a round is a whole number of epochs",
+        )
+        require(0 <= self.threshold < 1, f"{group}.threshold={self.threshold} must be at least 0 and below 1")
+
+
+@dataclass
 class RobustConfig:
     """Self-training under a spurious colour."""
 
+    shift: ShiftConfig = field(default_factory=ShiftConfig)
+    hidden: list[int] = MISSING  # widths of the hidden layers
+    seeds: int = MISSING  # repetitions, each with its own colours, weights and order
+    source: SourceConfig = field(default_factory=SourceConfig)
+    objective: str = MISSING  # whose classifier is the result; both are trained
+    entropy: EntropyConfig = field(default_factory=EntropyConfig)
+    pseudo_label: PseudoLabelConfig = field(default_factory=PseudoLabelConfig)
+    redraws: int = MISSING  # fresh colours of each test image in the diagnosis
+
     def check(self) -> None:
-        """Raise ConfigError where a value is impossible."""
+        choice("robust.objective", self.objective, ("pseudo_label", "entropy"))
+        for key in ("seeds", "redraws"):
+            positive(f"robust.{key}", getattr(self, key))
+        for width in self.hidden:
+            require(width > 0, f"robust.hidden={self.hidden}: {width} must be above 0")
+        self.shift.check()
+        self.source.check("robust.source")
+        self.entropy.check("robust.entropy")
+        self.pseudo_label.check("robust.pseudo_label")
 
 
 @dataclass
@@ -295,6 +400,8 @@ class Config:
         for group in ("data", "private", "robust", "tiny", "board", "trainer"):
             if group in present:
                 getattr(self, group).check()
+        if {"robust", "data"} <= set(present):
+            self.robust.shift.check_data(self.data.train_size)
         if {"tiny", "data"} <= set(present):
             self.tiny.check_data(self.data.train_size)
         if {"tiny", "board"} <= set(present):
