@@ -1,0 +1,107 @@
+"""What happened: the releases of GS-WGAN as events, apart from what they cost.
+
+Everywhere `noise_multiplier` is the standard deviation of the noise divided by
+the L2 sensitivity, and two data sets are adjacent when one record is replaced.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+ADJACENCY = "replace-one record"
+
+
+@dataclass(frozen=True)
+class Release:
+    """`count` Gaussian mechanisms, each applied to a secret `sample_rate` of the shards."""
+
+    noise_multiplier: float
+    sample_rate: float
+    count: int
+
+
+@dataclass(frozen=True)
+class FullEnsemble:
+    """At every step all discriminators judge the same rows and the noisy sum of blocks is released.
+
+    Replacing one record changes the clipped block of one discriminator, so a
+    step is one Gaussian mechanism; no draw is secret.
+    """
+
+    noise_multiplier: float
+    steps: int
+
+    accountants: ClassVar[tuple[str, ...]] = ("gdp", "pld", "rdp")
+    theorem: ClassVar[str] = (
+        "T adaptive Gaussian mechanisms are sqrt(T)/noise_multiplier-GDP "
+        "(Dong, Roth, Su 2019, arXiv:1905.02383, Corollary 2)"
+    )
+
+    @property
+    def release(self) -> Release:
+        """One whole Gaussian mechanism a step."""
+        return Release(self.noise_multiplier, 1.0, self.steps)
+
+
+@dataclass(frozen=True)
+class IndependentDraws:
+    """Every row passes through its own secret, uniform draw of one discriminator.
+
+    Discriminators train on a public schedule, so each row is a Gaussian
+    mechanism subsampled 1 out of `discriminators` without replacement.
+    """
+
+    noise_multiplier: float
+    steps: int
+    discriminators: int
+    rows: int
+
+    accountants: ClassVar[tuple[str, ...]] = ("pld", "rdp")
+    theorem: ClassVar[str] = (
+        "amplification by sampling 1 of K without replacement, then composition over rows and steps "
+        "(Balle, Barthe, Gaboardi 2018, arXiv:1807.01647, Theorem 9)"
+    )
+
+    @property
+    def release(self) -> Release:
+        """One subsampled mechanism a row."""
+        return Release(self.noise_multiplier, 1 / self.discriminators, self.steps * self.rows)
+
+
+@dataclass(frozen=True)
+class SharedDraw:
+    """The published algorithm: all rows of a step pass through one drawn discriminator.
+
+    Rows compose first (the noise multiplier of a step is divided by the square
+    root of `rows`) and are amplified together. The published analysis amplifies
+    each row alone, which holds for `IndependentDraws` only.
+    """
+
+    noise_multiplier: float
+    steps: int
+    discriminators: int
+    rows: int
+
+    accountants: ClassVar[tuple[str, ...]] = ("pld", "rdp")
+    theorem: ClassVar[str] = (
+        "composition over rows, then amplification by sampling 1 of K without replacement "
+        "(Balle, Barthe, Gaboardi 2018, arXiv:1807.01647, Theorem 9)"
+    )
+
+    @property
+    def release(self) -> Release:
+        """One subsampled mechanism a step, of all rows together."""
+        return Release(self.noise_multiplier / math.sqrt(self.rows), 1 / self.discriminators, self.steps)
+
+
+Event = FullEnsemble | IndependentDraws | SharedDraw
+
+
+def describe(event: Event) -> dict[str, Any]:
+    """The event as JSON: mechanism, adjacency, theorem and parameters."""
+    return {
+        "mechanism": type(event).__name__,
+        "adjacency": ADJACENCY,
+        "theorem": event.theorem,
+        **asdict(event),
+    }

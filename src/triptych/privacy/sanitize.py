@@ -1,0 +1,37 @@
+"""The privacy boundary: the only way from discriminators to the generator."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from triptych.privacy.noise import RandomSource
+
+
+def clip(vectors: Float[Tensor, "*lead features"], clip_norm: float) -> Float[Tensor, "*lead features"]:
+    """Scale each vector to L2 norm at most `clip_norm`; one that is not finite becomes zero.
+
+    Norms are taken in float64, where the squares of float32 values do not overflow.
+    """
+    finite = vectors.isfinite().all(dim=-1, keepdim=True)
+    safe = torch.where(finite, vectors, 0.0)
+    norms = torch.linalg.vector_norm(safe, dim=-1, keepdim=True, dtype=torch.float64)
+    return safe * (clip_norm / norms.clamp(min=clip_norm)).to(vectors.dtype)
+
+
+def sanitize(
+    grads: Float[Tensor, "releases blocks features"],
+    *,
+    clip_norm: float,
+    noise_multiplier: float,
+    source: RandomSource,
+) -> Float[Tensor, "releases features"]:
+    """Clip each block to L2 norm `clip_norm`, sum the blocks of a release, add Gaussian noise.
+
+    A block depends on the shard of one discriminator. Replacing one record can
+    move one block across the whole ball, so the L2 sensitivity of a sum is
+    `2 * clip_norm`, and the noise has standard deviation `noise_multiplier`
+    times that (Chen, Orekondy, Fritz 2020, section 4, with blocks summed).
+    """
+    total = clip(grads, clip_norm).sum(dim=1, dtype=torch.float64)
+    noise = source.normal(*total.shape).to(total.device)
+    return (total + noise_multiplier * 2 * clip_norm * noise).to(grads.dtype)

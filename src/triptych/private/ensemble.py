@@ -1,0 +1,76 @@
+"""The discriminators, all of them in one forward pass.
+
+`state_dict` holds every member's weights on the leading axis. Members share no
+statistic: nothing here may average over the leading axis.
+"""
+
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from triptych.config import DataConfig, DiscriminatorConfig
+from triptych.private.stacked import StackedConv2d, StackedLinear, spectral_norm
+
+Images = Float[Tensor, "members batch channels height width"]
+Labels = Int[Tensor, "members batch"]
+Scores = Float[Tensor, "members batch"]
+
+
+class MLPEnsemble(nn.Module):
+    """Two hidden layers on pixels and one-hot label; for images of a few pixels."""
+
+    def __init__(self, members: int, config: DiscriminatorConfig, data: DataConfig) -> None:
+        super().__init__()
+        self.classes = data.classes
+        inputs = data.channels * data.image_size**2 + data.classes
+        self.layers = nn.Sequential(
+            StackedLinear(members, inputs, config.width),
+            nn.ReLU(),
+            StackedLinear(members, config.width, config.width),
+            nn.ReLU(),
+            StackedLinear(members, config.width, 1),
+        )
+
+    def forward(self, images: Images, labels: Labels) -> Scores:
+        onehot = F.one_hot(labels, self.classes).to(images.dtype)
+        return self.layers(torch.cat([images.flatten(2), onehot], dim=2)).squeeze(2)
+
+
+class ConvEnsemble(nn.Module):
+    """Three 5x5 stride-2 convolutions and a projection on the label, spectral-normalised.
+
+    The released discriminator (Chen, Orekondy, Fritz 2020; projection by Miyato
+    and Koyama 2018, arXiv:1802.05637).
+    """
+
+    def __init__(self, members: int, config: DiscriminatorConfig, data: DataConfig) -> None:
+        super().__init__()
+        self.classes = data.classes
+        widths = (data.channels, config.width, 2 * config.width, 4 * config.width)
+        self.convolutions = nn.ModuleList(
+            spectral_norm(StackedConv2d(members, a, b, kernel_size=5, stride=2)) for a, b in pairwise(widths)
+        )
+        side = -(-data.image_size // 8)
+        features = widths[-1] * side**2
+        self.head = spectral_norm(StackedLinear(members, features, 1))
+        self.embedding = spectral_norm(StackedLinear(members, data.classes, features, bias=False))
+
+    def forward(self, images: Images, labels: Labels) -> Scores:
+        x = images
+        for convolution in self.convolutions:
+            x = F.relu(convolution(x))
+        features = x.flatten(2)
+        projection = self.embedding(F.one_hot(labels, self.classes).to(images.dtype))
+        return self.head(features).squeeze(2) + (projection * features).sum(2)
+
+
+Ensemble = MLPEnsemble | ConvEnsemble
+
+
+def build_ensemble(members: int, config: DiscriminatorConfig, data: DataConfig) -> Ensemble:
+    """`members` discriminators of the configured kind."""
+    kinds = {"mlp": MLPEnsemble, "conv": ConvEnsemble}
+    return kinds[config.kind](members, config, data)
