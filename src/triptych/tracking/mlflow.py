@@ -23,6 +23,7 @@ from triptych.data.files import read_json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Metric
 
 SQLITE = "sqlite:///"
 PRIVATE_PREFIX = "private_"  # files computed on private data: uploaded only on request
@@ -171,8 +172,7 @@ def publish(client: "MlflowClient", experiment: str, folder: Path, *, private: b
     now = int(time.time() * 1000)
     params = [Param(k, v[:6000]) for k, v in flatten(info["config"]).items() if k not in run.data.params]
     metrics = [Metric(k, v, now, 0) for k, v in flatten_metrics(read_json(folder / "metrics.json"))]
-    seen = run.data.metrics  # sent live: those curves are already there
-    curves = [Metric(k, v, now, step) for k, v, step in read_curves(folder, private=private) if k not in seen]
+    curves = _missing(client, run_id, read_curves(folder, private=private), now)
     for start in range(0, len(metrics) + len(curves), 1000):
         client.log_batch(run_id, metrics=(metrics + curves)[start : start + 1000])
     for start in range(0, len(params), 100):
@@ -184,6 +184,22 @@ def publish(client: "MlflowClient", experiment: str, folder: Path, *, private: b
     client.set_tag(run_id, "triptych.published", "true")
     client.set_terminated(run_id)
     return run_id
+
+
+def _missing(
+    client: "MlflowClient", run_id: str, curves: Iterator[tuple[str, float, int]], now: int
+) -> list["Metric"]:
+    """The points of the curves that were not sent while the run was live."""
+    from mlflow.entities import Metric
+
+    known: dict[str, set[int]] = {}
+    missing = []
+    for name, value, step in curves:
+        if name not in known:
+            known[name] = {point.step for point in client.get_metric_history(run_id, name)}
+        if step not in known[name]:
+            missing.append(Metric(name, value, now, step))
+    return missing
 
 
 def flatten_metrics(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
