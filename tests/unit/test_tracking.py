@@ -81,10 +81,9 @@ def test_store_that_is_down_costs_one_warning(tmp_path: Path):
     """A training must survive its tracking server."""
     nowhere = "http://127.0.0.1:9"
     send = tracking.live_sink(nowhere, EXPERIMENT, stage="train", fingerprint="down")
-    with pytest.warns(UserWarning, match=r"pipelines\.sync") as caught:
+    with pytest.warns(UserWarning, match=r"pipelines\.sync"):
         send(1, {"loss": 0.5})
-        send(2, {"loss": 0.4})
-    assert len([w for w in caught if "pipelines.sync" in str(w.message)]) == 1
+    send(2, {"loss": 0.4})  # quiet: warnings are errors here
 
 
 def test_parallel_first_use_makes_one_store(tmp_path: Path):

@@ -1,0 +1,74 @@
+"""The one table at the end: what the three panels reached, from their metrics files."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from triptych.data.files import read_json
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line: the panel, what is measured, the metrics file and how to say the value."""
+
+    panel: str
+    label: str
+    file: str
+    template: str  # filled with the metrics of `file`
+
+
+ROWS = (
+    Row("Private", "epsilon", "out/private/train", "{epsilon:.3f} ({epsilon_accountant}, delta {delta:g})"),
+    Row(
+        "Private",
+        "inception score",
+        "out/private/evaluate",
+        "{inception_score:.2f} (real {real_inception_score:.2f})",
+    ),
+    Row("Private", "FID, reference features", "out/private/evaluate", "{fid_reference:.2f}"),
+    Row(
+        "Private",
+        "CNN on real test images",
+        "out/private/evaluate",
+        "{downstream_cnn_accuracy:.1%} (trained on real {real_cnn_accuracy:.1%})",
+    ),
+    Row("Robust", "source accuracy", "out/robust/diagnose", "{source_accuracy:.1%}"),
+    Row("Robust", "target accuracy before", "out/robust/diagnose", "{target_accuracy_before:.1%}"),
+    Row("Robust", "pseudo-labels", "out/robust/diagnose", "{target_accuracy_pseudo_label:.1%}"),
+    Row("Robust", "entropy minimisation", "out/robust/diagnose", "{target_accuracy_entropy:.1%}"),
+    Row(
+        "Tiny",
+        "subnet accuracy",
+        "out/tiny/quantize",
+        "{subnet_accuracy:.1%} float, {int8_accuracy:.1%} int8",
+    ),
+    Row("Tiny", "accuracy on the board", "out/tiny/measure", "{board_accuracy:.1%}"),
+    Row("Tiny", "peak SRAM", "out/tiny/measure", "{peak_sram:,} B"),
+    Row("Tiny", "flash", "out/tiny/measure", "{flash:,} B"),
+    Row("Tiny", "instructions per inference", "out/tiny/measure", "{instructions:,}"),
+)
+
+
+def values(root: Path, rows: tuple[Row, ...] = ROWS) -> Iterator[tuple[Row, str]]:
+    """Each row with its value. Raises DataError where a metrics file is missing."""
+    files: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        if row.file not in files:
+            files[row.file] = read_json(root / row.file / "metrics.json")
+        yield row, row.template.format(**files[row.file])
+
+
+def summary_table(root: Path) -> Table:
+    """The table for a terminal."""
+    title = f"Triptych on {read_json(root / 'data/prepared/real/card.json')['name']}"
+    table = Table("panel", "measured", "value", title=title)
+    panel = ""
+    for row, value in values(root):
+        if panel and row.panel != panel:
+            table.add_section()
+        table.add_row(row.panel if row.panel != panel else "", row.label, value)
+        panel = row.panel
+    return table
