@@ -11,10 +11,7 @@ from triptych.tiny.space import Survey
 
 
 def macs_cdf(surveys: Sequence[Survey], chosen: Survey, path: Path) -> None:
-    """Distribution of the MACs of the subnets that fit, one curve a space (MCUNet, figure 3).
-
-    A curve that starts above 0 stands for a space of which that share does not fit.
-    """
+    """Distribution of the MACs of the subnets that fit, one curve a space (MCUNet, figure 3)."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for each in surveys:

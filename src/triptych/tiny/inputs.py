@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int8, UInt8
 from torch import Tensor
 
+PIXEL_RANGE = (0.0, 1.0)  # of every network input
+
 
 def to_input(
     images: UInt8[Tensor, "n channels height width"], resolution: int

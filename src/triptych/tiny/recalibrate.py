@@ -15,6 +15,8 @@ from triptych.tiny.arch import ArchConfig
 from triptych.tiny.supernet import Moments, Statistics, Supernet
 from triptych.tiny.topology import Layer
 
+BATCH = 64  # images that are normalized together, as in the paper
+
 
 @torch.no_grad()
 def recalibrate(
@@ -38,13 +40,14 @@ def recalibrate(
 
 
 @torch.no_grad()
-def accuracy(
+def subnet_accuracy(
     supernet: Supernet,
     arch: ArchConfig,
-    statistics: Statistics,
+    calibration: Float[Tensor, "m channels height width"],
     x: Float[Tensor, "n channels height width"],
     labels: Int64[Tensor, " n"],
 ) -> float:
-    """Share of correct predictions, in [0, 1]."""
-    predictions = [supernet(part, arch, statistics).argmax(1) for part in x.split(256)]
+    """Share of correct predictions on `x`, in [0, 1], after recalibration on training images."""
+    statistics = recalibrate(supernet, calibration.split(BATCH), arch)
+    predictions = [supernet(part, arch, statistics).argmax(1) for part in x.split(BATCH)]
     return (torch.cat(predictions) == labels).double().mean().item()

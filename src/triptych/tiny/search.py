@@ -6,7 +6,7 @@ the real planner before its accuracy is measured; what does not fit is drawn
 again. Of equal accuracies the network with fewer MACs is better.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -99,10 +99,20 @@ class Evolution:
         )
 
 
-def pareto_front(candidates: list[Candidate], size: Callable[[Cost], int]) -> list[Candidate]:
+def pareto_front(candidates: Sequence[Candidate], size: Callable[[Cost], int]) -> list[Candidate]:
     """The candidates that no other beats in both accuracy and `size`, smallest first."""
     front: list[Candidate] = []
     for candidate in sorted(candidates, key=lambda c: (size(c.cost), -c.accuracy)):
         if not front or candidate.accuracy > front[-1].accuracy:
             front.append(candidate)
     return front
+
+
+def candidates_csv(candidates: Sequence[Candidate], front: Sequence[Candidate]) -> str:
+    """One row a candidate in the order of evaluation; `front` is 1 where it is on the Pareto front."""
+    header = ["index", "accuracy", *candidates[0].cost.to_json(), "front"]
+    rows = [
+        [i, f"{c.accuracy:.6g}", *c.cost.to_json().values(), int(c in front)]
+        for i, c in enumerate(candidates)
+    ]
+    return "".join(",".join(map(str, row)) + "\n" for row in [header, *rows])

@@ -1,0 +1,48 @@
+"""Search the subnet that is most accurate within the board's limits."""
+
+from pipelines.stage import Metrics, Stage, stage
+
+
+@stage("tiny_search")
+def main(stage: Stage) -> Metrics:
+    import numpy as np
+
+    from triptych.data.files import write_atomic, write_json
+    from triptych.data.prepared import read_split
+    from triptych.report.tiny import pareto
+    from triptych.tiny.arch import ArchConfig
+    from triptych.tiny.cost import CostModel, board_limits
+    from triptych.tiny.files import hold_out, read_space, read_supernet, tensors
+    from triptych.tiny.recalibrate import subnet_accuracy
+    from triptych.tiny.search import Evolution, candidates_csv, pareto_front
+
+    config = stage.config
+    settings = config.tiny.search
+    space = read_space(stage.inputs / "out/tiny/space/space.json", config.tiny.space, config.data)
+    supernet = read_supernet(stage.inputs / "out/tiny/supernet/supernet.safetensors", space)
+    split = read_split(stage.inputs / "data/prepared/real", "train")
+    train, held_out = hold_out(split, config.tiny.supernet.validation_size)
+    x, _ = tensors(train.take(slice(settings.recalibration_size)), space.resolution)
+    validation = tensors(held_out, space.resolution)
+
+    def accuracy_of(arch: ArchConfig) -> float:
+        return subnet_accuracy(supernet, arch, x, *validation)
+
+    cost, limits = CostModel(config.tiny.reserve), board_limits(config.board)
+    evolution = Evolution(space, cost, limits, accuracy_of, np.random.default_rng(config.seed))
+    best = evolution.run(settings, progress=config.trainer.progress_bar)
+
+    candidates = list(evolution.evaluated.values())
+    front = pareto_front(candidates, lambda cost: cost.macs)
+    write_json(stage.out / "arch.json", best.arch.to_json())
+    write_atomic(stage.out / "pareto.csv", candidates_csv(candidates, front).encode())
+    pareto(candidates, front, best, stage.out / "pareto.png")
+    return {
+        "validation_accuracy": best.accuracy,
+        "subnets_evaluated": len(candidates),
+        **best.cost.to_json(),
+    }
+
+
+if __name__ == "__main__":
+    main()

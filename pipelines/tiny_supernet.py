@@ -1,0 +1,45 @@
+"""Train the supernet: its largest subnet first, then random subnets."""
+
+from pipelines.stage import Metrics, Stage, stage
+
+
+@stage("tiny_supernet")
+def main(stage: Stage) -> Metrics:
+    import numpy as np
+
+    from triptych.data.datamodule import SplitDataModule
+    from triptych.data.prepared import read_split
+    from triptych.tiny.files import hold_out, read_space, tensors, write_supernet
+    from triptych.tiny.module import SupernetModule
+    from triptych.tiny.recalibrate import subnet_accuracy
+    from triptych.tiny.supernet import Supernet
+
+    config = stage.config
+    settings = config.tiny.supernet
+    space = read_space(stage.inputs / "out/tiny/space/space.json", config.tiny.space, config.data)
+    real = stage.inputs / "data/prepared/real"
+    train, _ = hold_out(read_split(real, "train"), settings.validation_size)
+    data = SplitDataModule(train, batch_size=settings.batch_size, seed=config.seed, drop_last=True)
+
+    supernet = Supernet(space)
+    largest = SupernetModule(supernet, settings, largest=True)
+    stage.fit(largest, data, epochs=settings.largest_epochs, curves="largest_curves.csv")
+    supernet.sort_channels()
+    stage.fit(SupernetModule(supernet, settings), data, epochs=settings.epochs)
+    supernet.cpu()
+    write_supernet(stage.out / "supernet.safetensors", supernet)
+
+    x, _ = tensors(train.take(slice(config.tiny.search.recalibration_size)), space.resolution)
+    test = tensors(read_split(real, "test"), space.resolution)
+    rng = np.random.default_rng(config.seed)
+    randoms = [subnet_accuracy(supernet, space.random(rng), x, *test) for _ in range(5)]
+    return {
+        "smallest_subnet_accuracy": subnet_accuracy(supernet, space.smallest(), x, *test),
+        "largest_subnet_accuracy": subnet_accuracy(supernet, space.largest(), x, *test),
+        "random_subnet_accuracy": float(np.mean(randoms)),
+        "supernet_parameters": sum(p.numel() for p in supernet.parameters()),
+    }
+
+
+if __name__ == "__main__":
+    main()
