@@ -1,0 +1,212 @@
+# pyright: standard
+# (the flatbuffers schema that ai-edge-litert ships has no types)
+"""From the content of a `.tflite` file to a network, or to an error that says what is missing."""
+
+import struct
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+from triptych.errors import DataError, UnsupportedError
+from triptych.graph.ops import (
+    Add,
+    AveragePool2D,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    Graph,
+    Op,
+    Quantization,
+    Tensor,
+)
+from triptych.graph.tflite.tables import ACTIVATION, CODE, CODES, IDENTIFIER, PADDING, Node
+from triptych.graph.validate import validate
+
+K = TypeVar("K", bound=str)
+
+
+def read_tflite(content: bytes) -> Graph:
+    """The network in the content of a `.tflite` file.
+
+    Raises DataError where it is not a valid file, UnsupportedError that names
+    operator and tensor where it is more than the engine implements.
+    """
+    return validate(_Reader(_parse(content)).graph())
+
+
+def _parse(content: bytes) -> Node:
+    if content[4:8] != IDENTIFIER:
+        raise DataError(f"not a .tflite file: bytes 4 to 7 are {content[4:8]!r}, expected {IDENTIFIER!r}")
+    try:
+        return schema.ModelT.InitFromPackedBuf(content, 0)
+    except (struct.error, ValueError, IndexError, TypeError, AttributeError, OverflowError) as error:
+        raise DataError(f"a corrupt .tflite file ({error}); write it again") from error
+
+
+class _Reader:
+    def __init__(self, model: Node) -> None:
+        if len(model.subgraphs or []) != 1:
+            raise UnsupportedError(f"{len(model.subgraphs or [])} subgraphs; the engine runs exactly one")
+        self.model = model
+        self.main = model.subgraphs[0]
+        seen: dict[str, int] = {}
+        for index, tensor in enumerate(self.main.tensors):
+            name = (tensor.name or b"").decode(errors="replace")
+            seen.setdefault(name if name and name not in seen else f"{name}#{index}", index)
+        self.names = list(seen)
+
+    def graph(self) -> Graph:
+        for way in ("inputs", "outputs"):
+            if len(getattr(self.main, way)) != 1:
+                raise UnsupportedError(
+                    f"{len(getattr(self.main, way))} {way}; the engine runs networks with one"
+                )
+        source, output = int(self.main.inputs[0]), int(self.main.outputs[0])
+        tensors = {self.names[source]: self.activation(source, "the network")}
+        ops = []
+        for operator in self.main.operators:
+            ops.append(self.operator(operator))
+            tensors[ops[-1].output] = self.activation(int(operator.outputs[0]), ops[-1].name)
+        return Graph(self.names[source], self.names[output], tensors, tuple(ops))
+
+    def operator(self, operator: Node) -> Op:
+        code = self.model.operatorCodes[operator.opcodeIndex]
+        code = max(code.builtinCode, code.deprecatedBuiltinCode)
+        name = self.names[operator.outputs[0]]
+        if code not in READERS:
+            kind = {v: k for k, v in vars(CODE).items()}.get(code, code)
+            known = ", ".join(sorted({kind.__name__ for kind in CODES}))
+            raise UnsupportedError(f"operator {kind} (writes {name!r}) is not implemented; known: {known}")
+        options = operator.builtinOptions
+        common: dict[str, Any] = {
+            "name": name,
+            "input": self.names[operator.inputs[0]],
+            "output": name,
+            "activation": _key(ACTIVATION, options.fusedActivationFunction, name, "activation"),
+        }
+        return READERS[code](self, operator, options, common)
+
+    def window(self, options: Node, name: str) -> dict[str, Any]:
+        dilation = (getattr(options, "dilationHFactor", 1), getattr(options, "dilationWFactor", 1))
+        if dilation != (1, 1):
+            raise UnsupportedError(f"operator {name!r} has dilation {dilation}; only 1 is implemented")
+        padding = _key(PADDING, options.padding, name, "padding")
+        return {"padding": padding, "stride": (options.strideH, options.strideW)}
+
+    def weights(self, operator: Node, name: str, axis: int, rank: int) -> dict[str, Any]:
+        weight, zero = self.constant(int(operator.inputs[1]), np.int8, name)
+        scale = self.main.tensors[operator.inputs[1]].quantization
+        if len(weight.shape) != rank or zero.any():
+            raise UnsupportedError(
+                f"operator {name!r} has weights of shape {list(weight.shape)} with zero points "
+                f"{sorted(set(zero.tolist()))}; rank {rank} and symmetric weights are implemented"
+            )
+        if len(scale.scale) > 1 and scale.quantizedDimension != axis:
+            raise UnsupportedError(
+                f"operator {name!r} quantizes axis {scale.quantizedDimension} of its weights; "
+                f"axis {axis} is implemented"
+            )
+        channels = weight.shape[axis]
+        has_bias = len(operator.inputs) > 2 and operator.inputs[2] >= 0
+        zeros = np.zeros(channels, np.int32)
+        bias = self.constant(int(operator.inputs[2]), np.int32, name)[0] if has_bias else zeros
+        scales = np.asarray(scale.scale, np.float32)
+        if rank == 4 and len(scales) == 1:
+            scales = np.repeat(scales, channels)
+        return {"weight": weight, "bias": bias, "weight_scale": scales}
+
+    def constant(self, index: int, dtype: type, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Data and zero points of a constant tensor."""
+        tensor = self.main.tensors[index]
+        kind = {np.int8: schema.TensorType.INT8, np.int32: schema.TensorType.INT32}[dtype]
+        data = self.model.buffers[tensor.buffer].data
+        if tensor.type != kind or data is None:
+            raise UnsupportedError(
+                f"operator {name!r}: {self.names[index]!r} must be a constant of {dtype.__name__}, "
+                f"but is {_type_name(tensor.type)}{' without data' if data is None else ''}"
+            )
+        values = np.frombuffer(bytes(data), np.dtype(dtype).newbyteorder("<"))
+        shape = tuple(int(size) for size in tensor.shape)
+        if values.size != np.prod(shape):
+            raise DataError(f"{self.names[index]!r} holds {values.size} values for shape {list(shape)}")
+        quantization = tensor.quantization
+        zero = np.asarray(
+            [] if quantization is None or quantization.zeroPoint is None else quantization.zeroPoint
+        )
+        return values.reshape(shape).astype(dtype), zero
+
+    def activation(self, index: int, name: str) -> Tensor:
+        tensor = self.main.tensors[index]
+        quantization = tensor.quantization
+        if tensor.type != schema.TensorType.INT8 or quantization is None or quantization.scale is None:
+            raise UnsupportedError(
+                f"tensor {self.names[index]!r} of {name!r} is {_type_name(tensor.type)}; only quantized int8 "
+                "is implemented: convert with int8 input and output"
+            )
+        scale, zero_point = float(quantization.scale[0]), int(quantization.zeroPoint[0])
+        if len(quantization.scale) != 1 or not 0 < scale < np.inf or not -128 <= zero_point <= 127:
+            raise DataError(f"tensor {self.names[index]!r} has scale {scale} and zero point {zero_point}")
+        shape = tuple(int(size) for size in tensor.shape)
+        return Tensor(self.names[index], shape, Quantization(scale, zero_point))
+
+
+def _key(table: dict[K, int], value: int, name: str, what: str) -> K:
+    for key, number in table.items():
+        if number == value:
+            return key
+    raise UnsupportedError(f"operator {name!r} has {what} {value}; implemented: {', '.join(table)}")
+
+
+def _type_name(kind: int) -> str:
+    return {v: k for k, v in vars(schema.TensorType).items()}.get(kind, str(kind))
+
+
+Read = Callable[[_Reader, Node, Node, dict[str, Any]], Op]
+
+
+def _read_convolution(
+    kind: type[Conv2D | DepthwiseConv2D],
+    axis: int,
+    reader: _Reader,
+    operator: Node,
+    options: Node,
+    common: dict[str, Any],
+) -> Op:
+    window = reader.window(options, common["name"])
+    op = kind(**common, **window, **reader.weights(operator, common["name"], axis, 4))
+    if isinstance(op, DepthwiseConv2D) and options.depthMultiplier > 1:
+        raise UnsupportedError(
+            f"operator {op.name!r} has depth multiplier {options.depthMultiplier}; only 1 is implemented"
+        )
+    return op
+
+
+def _read_fully_connected(reader: _Reader, operator: Node, options: Node, common: dict[str, Any]) -> Op:
+    if options.weightsFormat != 0 or options.keepNumDims:
+        raise UnsupportedError(
+            f"operator {common['name']!r} has weights format {options.weightsFormat} and keep_num_dims "
+            f"{options.keepNumDims}; only the defaults are implemented"
+        )
+    return FullyConnected(**common, **reader.weights(operator, common["name"], 0, 2))
+
+
+def _read_add(reader: _Reader, operator: Node, options: Node, common: dict[str, Any]) -> Op:
+    return Add(**common, other=reader.names[operator.inputs[1]])
+
+
+def _read_pool(reader: _Reader, operator: Node, options: Node, common: dict[str, Any]) -> Op:
+    window = (options.filterHeight, options.filterWidth)
+    return AveragePool2D(**common, **reader.window(options, common["name"]), window=window)
+
+
+READERS: dict[int, Read] = {
+    CODE.CONV_2D: partial(_read_convolution, Conv2D, 0),
+    CODE.DEPTHWISE_CONV_2D: partial(_read_convolution, DepthwiseConv2D, 3),
+    CODE.FULLY_CONNECTED: _read_fully_connected,
+    CODE.ADD: _read_add,
+    CODE.AVERAGE_POOL_2D: _read_pool,
+}

@@ -1,0 +1,92 @@
+"""Whether a network is well formed: what planner, reference and generator rely on."""
+
+from triptych.errors import DataError
+from triptych.graph.ops import (
+    Add,
+    AveragePool2D,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    Graph,
+    Op,
+    Tensor,
+    inputs_of,
+    output_size,
+)
+
+
+def validate(graph: Graph) -> Graph:
+    """Return `graph`; raise DataError that names the operator where it is not well formed.
+
+    Operators read what was written before, each tensor is written once, and
+    declared shapes are those that the operators compute.
+    """
+    written = {graph.input}
+    for op in graph.ops:
+        for name in inputs_of(op):
+            _require(name in written, op, f"reads {name!r} before anything writes it")
+        _require(op.output not in written, op, f"writes {op.output!r}, which is already written")
+        _require(op.output in graph.tensors, op, f"writes {op.output!r}, which is not declared")
+        _check_shapes(graph, op)
+        written.add(op.output)
+    if graph.output not in written:
+        raise DataError(f"nothing writes the network's output {graph.output!r}")
+    return graph
+
+
+def _require(condition: bool, op: Op, problem: str) -> None:
+    if not condition:
+        raise DataError(f"operator {op.name!r} ({type(op).__name__}) {problem}")
+
+
+def _check_shapes(graph: Graph, op: Op) -> None:
+    source, output = graph[op.input], graph[op.output]
+    for tensor in (source, output):
+        _require(
+            tensor.shape[0] == 1 and min(tensor.shape) > 0,
+            op,
+            f"has tensor {tensor.name!r} of shape {list(tensor.shape)}; "
+            "batch 1 and sizes above zero are required",
+        )
+    expected = _expected_shape(graph, op, source)
+    _require(
+        output.shape == expected,
+        op,
+        f"computes shape {list(expected)}, but {output.name!r} declares {list(output.shape)}",
+    )
+
+
+def _expected_shape(graph: Graph, op: Op, source: Tensor) -> tuple[int, ...]:
+    match op:
+        case Add():
+            other = graph[op.other]
+            _require(other.shape == source.shape, op, f"adds {list(source.shape)} and {list(other.shape)}")
+            return source.shape
+        case FullyConnected():
+            out, features = op.weight.shape
+            _require(features == source.size, op, f"multiplies {source.size} values by {features} weights")
+            _check_bias(op, out)
+            return 1, out
+        case Conv2D():
+            out, *kernel, channels = op.weight.shape
+            _check_bias(op, out)
+        case DepthwiseConv2D():
+            _, *kernel, channels = op.weight.shape
+            out = channels
+            _check_bias(op, out)
+        case AveragePool2D():
+            kernel, out = list(op.window), source.shape[-1]
+            channels = out
+    _require(len(source.shape) == 4, op, f"needs an image, but {source.name!r} is {list(source.shape)}")
+    _require(source.shape[3] == channels, op, f"has weights for {channels} of {source.shape[3]} channels")
+    size = zip(source.shape[1:3], kernel, op.stride, strict=True)
+    height, width = (output_size(*each, op.padding) for each in size)
+    return 1, height, width, out
+
+
+def _check_bias(op: Conv2D | DepthwiseConv2D | FullyConnected, channels: int) -> None:
+    _require(op.bias.shape == (channels,), op, f"has bias {list(op.bias.shape)} for {channels} outputs")
+    if op.weight_scale is not None:
+        allowed = {(channels,), (1,)} if isinstance(op, FullyConnected) else {(channels,)}
+        scales = list(op.weight_scale.shape)
+        _require(op.weight_scale.shape in allowed, op, f"has {scales} scales for {channels} outputs")
