@@ -141,6 +141,7 @@ class PrivateConfig:
     rows: int = MISSING  # [B] generated images in a step
     discriminator_steps: int = MISSING  # before each generator step
     release: str = "full"  # full: all discriminators judge all rows; independent: one secret draw a row
+    abstain: bool = True  # discriminators say nothing about labels that their shard lacks
     clip_norm: float = 1.0  # [C] of one row's gradient
     noise_multiplier: float = MISSING  # [sigma] standard deviation / sensitivity
     delta: float = 1e-5
@@ -179,6 +180,12 @@ class PrivateConfig:
     def check_data(self, data: DataConfig) -> None:
         """Raise ConfigError where the data set and these values exclude each other."""
         equal_shards("private.discriminators", self.discriminators, data.train_size)
+        shard = data.train_size // self.discriminators
+        require(
+            self.discriminator.batch_size <= shard,
+            f"private.discriminator.batch_size={self.discriminator.batch_size} exceeds the {shard} images "
+            "of a shard",
+        )
         require(
             self.delta < 1 / data.train_size,
             f"private.delta={self.delta} must be below 1/data.train_size={1 / data.train_size:.3g}: "

@@ -1,0 +1,40 @@
+"""Train classifiers on the labelled source, one for each repetition."""
+
+from pipelines.stage import Metrics, Stage, stage
+
+
+@stage("robust_source")
+def main(stage: Stage) -> Metrics:
+    from triptych.data.shift import read_law, read_repetition
+    from triptych.robust.datamodule import SourceDataModule
+    from triptych.robust.diagnostics import accuracy, mean_and_sd
+    from triptych.robust.module import SourceTraining
+    from triptych.robust.networks import build, save_classifier, save_networks
+
+    config = stage.config
+    settings = config.robust.source
+    shifted = stage.inputs / "data/prepared/shifted"
+    repetitions = range(config.robust.seeds)
+    train = [read_repetition(shifted, "source_train", r)[0] for r in repetitions]
+    test = [read_repetition(shifted, "source_test", r)[0] for r in repetitions]
+    data = SourceDataModule(train, test, batch_size=settings.batch_size, seed=config.seed)
+
+    networks = build(
+        train[0].images.shape[1:],
+        config.robust.hidden,
+        read_law(shifted).ways,
+        repetitions=len(repetitions),
+        seed=config.seed,
+    )
+    module = SourceTraining(networks, settings, examples=len(train[0]))
+    stage.fit(module, data, epochs=settings.epochs)
+    module.cpu()
+    save_networks(stage.out, networks, name="classifiers")
+    save_classifier(stage.out, networks[0])
+    return mean_and_sd(
+        [{"source_accuracy": accuracy(network, split)} for network, split in zip(networks, test, strict=True)]
+    )
+
+
+if __name__ == "__main__":
+    main()

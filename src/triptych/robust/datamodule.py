@@ -1,0 +1,122 @@
+"""Several repetitions side by side: each batch has one part for each of them.
+
+The repetitions share the images but not their colours nor their order, so a
+batch is a tuple of tensors [repetitions, batch, ...].
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from triptych.data.prepared import Split
+from triptych.data.resume import EpochSampler, derived_seed
+
+Batch = tuple[Tensor, ...]
+
+
+def stack(images: Sequence[UInt8[np.ndarray, "n 2 height width"]]) -> UInt8[Tensor, "r n 2 height width"]:
+    """The images of every repetition in one tensor."""
+    return torch.from_numpy(np.stack(images))
+
+
+def pick(tensor: Tensor, index: Int64[Tensor, "r batch"]) -> Tensor:
+    """`tensor[r, index[r]]` for every repetition r: [r, n, ...] to [r, batch, ...]."""
+    return tensor[torch.arange(len(index))[:, None], index]
+
+
+def orders(repetitions: int, size: int, *, seed: int) -> Int64[Tensor, "r n"]:
+    """One fixed permutation a repetition; the sampler shuffles on top, in common."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.stack([torch.randperm(size, generator=generator) for _ in range(repetitions)])
+
+
+class SourceDataset(Dataset):
+    """Batches (images, labels, index) of the labelled source."""
+
+    def __init__(self, splits: Sequence[Split], *, seed: int) -> None:
+        self.images = stack([split.images for split in splits])
+        self.labels = torch.from_numpy(np.stack([split.labels for split in splits]))
+        self.order = orders(len(splits), len(self), seed=seed)
+
+    def __len__(self) -> int:
+        return self.images.shape[1]
+
+    def __getitems__(self, positions: list[int]) -> Batch:
+        index = self.order[:, positions]
+        return pick(self.images, index), pick(self.labels, index), index
+
+
+class TargetDataset(Dataset):
+    """Batches (images, index, source images, source labels): the target has no labels.
+
+    An epoch is one pass over the target. Beside each part of the target comes an
+    equally large part of the source, in a random order of its own.
+    """
+
+    def __init__(
+        self, target: Sequence[UInt8[np.ndarray, "n 2 height width"]], source: Sequence[Split], *, seed: int
+    ) -> None:
+        self.images = stack(target)
+        self.order = orders(len(target), len(self), seed=seed)
+        self.source = SourceDataset(source, seed=derived_seed(seed, 1))
+
+    def __len__(self) -> int:
+        return self.images.shape[1]
+
+    def __getitems__(self, positions: list[int]) -> Batch:
+        index = self.order[:, positions]
+        images, labels, _ = self.source.__getitems__([i % len(self.source) for i in positions])
+        return pick(self.images, index), index, images, labels
+
+
+def loader(
+    dataset: SourceDataset | TargetDataset, batch_size: int, *, seed: int, shuffle: bool
+) -> DataLoader:
+    """Whole batches from the dataset, in resumable order."""
+    sampler = EpochSampler(len(dataset), seed=seed, shuffle=shuffle)
+    return DataLoader(dataset, batch_size, sampler=sampler, collate_fn=_as_is)
+
+
+def _as_is(batch: Any) -> Any:  # noqa: ANN401  # torch's type; the dataset has made the batch
+    return batch
+
+
+class SourceDataModule(pl.LightningDataModule):
+    """The labelled source: training and test splits of every repetition."""
+
+    def __init__(self, train: Sequence[Split], test: Sequence[Split], *, batch_size: int, seed: int) -> None:
+        super().__init__()
+        self.train = SourceDataset(train, seed=derived_seed(seed, 0))
+        self.test = SourceDataset(test, seed=derived_seed(seed, 0))
+        self.batch_size, self.seed = batch_size, seed
+
+    def train_dataloader(self) -> DataLoader:
+        return loader(self.train, self.batch_size, seed=self.seed, shuffle=True)
+
+    def val_dataloader(self) -> DataLoader:
+        return loader(self.test, 4096, seed=self.seed, shuffle=False)
+
+
+class TargetDataModule(pl.LightningDataModule):
+    """The unlabelled target of every repetition, with the labelled source beside it."""
+
+    def __init__(
+        self,
+        target: Sequence[UInt8[np.ndarray, "n 2 height width"]],
+        source: Sequence[Split],
+        *,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.train = TargetDataset(target, source, seed=seed)
+        self.batch_size, self.seed = batch_size, seed
+
+    def train_dataloader(self) -> DataLoader:
+        return loader(self.train, self.batch_size, seed=self.seed, shuffle=True)

@@ -1,0 +1,89 @@
+"""The classifier, and how the networks of several repetitions are stored."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, UInt8
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from triptych.data.files import write_atomic
+from triptych.data.resume import derived_seed
+from triptych.errors import DataError
+
+
+class Classifier(nn.Module):
+    """Fully connected layers with ReLU between them; 1568-128-64-10 is the paper's."""
+
+    def __init__(self, shape: tuple[int, int, int], hidden: Sequence[int], classes: int) -> None:
+        super().__init__()
+        channels, height, width = shape
+        sizes = [channels * height * width, *hidden]
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(sizes):
+            layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], classes))
+
+    def forward(self, images: UInt8[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
+        return self.layers(images.flatten(1) / 255)
+
+
+def build(
+    shape: tuple[int, int, int], hidden: Sequence[int], classes: int, *, repetitions: int, seed: int
+) -> list[Classifier]:
+    """One classifier a repetition, each with its own initial weights from (seed, repetition)."""
+    networks = []
+    with torch.random.fork_rng(devices=[]):
+        for repetition in range(repetitions):
+            torch.manual_seed(derived_seed(seed, repetition))
+            networks.append(Classifier(shape, hidden, classes))
+    return networks
+
+
+@torch.no_grad()
+def predict(
+    network: nn.Module, images: UInt8[Tensor, "n channels height width"]
+) -> Float[Tensor, "n classes"]:
+    """Logits in evaluation mode, in pieces; the network's mode is left as it was."""
+    mode = network.training
+    network.eval()
+    logits = torch.cat([network(piece) for piece in images.split(4096)])
+    network.train(mode)
+    return logits
+
+
+def save_networks(folder: Path, networks: Sequence[nn.Module], *, name: str) -> None:
+    """Write every repetition, its names prefixed by `<repetition>.`."""
+    weights = {
+        f"{repetition}.{key}": value.contiguous()
+        for repetition, network in enumerate(networks)
+        for key, value in network.state_dict().items()
+    }
+    write_atomic(folder / f"{name}.safetensors", save(weights))
+
+
+def save_classifier(folder: Path, network: nn.Module) -> None:
+    """Write one network as the stage's `classifier.safetensors`."""
+    weights = {key: value.contiguous() for key, value in network.state_dict().items()}
+    write_atomic(folder / "classifier.safetensors", save(weights))
+
+
+def load_networks(path: Path, networks: Sequence[nn.Module]) -> None:
+    """Fill `networks` with what `save_networks` wrote. Raises DataError where they do not fit."""
+    try:
+        weights = load(path.read_bytes())
+        for repetition, network in enumerate(networks):
+            network.load_state_dict(_of(weights, repetition))
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist; run the stage that writes it (`dvc repro`)") from error
+    except (SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path} does not fit robust.hidden and robust.seeds: {reason}") from error
+
+
+def _of(weights: Mapping[str, Tensor], repetition: int) -> dict[str, Tensor]:
+    prefix = f"{repetition}."
+    return {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
