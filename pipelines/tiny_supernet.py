@@ -18,8 +18,8 @@ def main(stage: Stage) -> Metrics:
     settings = config.tiny.supernet
     space = read_space(stage.inputs / "out/tiny/space/space.json", config.tiny.space, config.data)
     real = stage.inputs / "data/prepared/real"
-    train, _ = hold_out(read_split(real, "train"), settings.validation_size)
-    data = SplitDataModule(train, batch_size=settings.batch_size, seed=config.seed, drop_last=True)
+    train, held_out = hold_out(read_split(real, "train"), settings.validation_size)
+    data = SplitDataModule(train, held_out, batch_size=settings.batch_size, seed=config.seed, drop_last=True)
 
     supernet = Supernet(space)
     largest = SupernetModule(supernet, settings, largest=True)

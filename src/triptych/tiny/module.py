@@ -49,6 +49,21 @@ class SupernetModule(pl.LightningModule):
         self.log("train_accuracy", correct.mean(), prog_bar=True)
         return losses.sum()
 
+    def validation_step(
+        self,
+        batch: list[UInt8[Tensor, "batch channels height width"] | Int64[Tensor, " batch"]],
+        batch_idx: int,
+    ) -> None:
+        """Accuracy of the two extreme subnets, normalized by the validation batch itself.
+
+        Cheap and for the curves only: the search recalibrates on training images.
+        """
+        images, labels = batch
+        x, space = to_input(images, self.supernet.space.resolution), self.supernet.space
+        for name, arch in (("smallest", space.smallest()), ("largest", space.largest())):
+            correct = self.supernet(x, arch).argmax(1) == labels
+            self.log(f"validation_accuracy_{name}", correct.float().mean())
+
     def configure_optimizers(self) -> Any:  # noqa: ANN401  # Lightning's type
         """SGD with Nesterov momentum and one cosine over all batches; no decay on gains and biases."""
         config = self.config

@@ -3,7 +3,7 @@
 MCUNet (NeurIPS 2020), appendix D: the best `parents` of a population make the
 next one, half by crossover and half by mutation. Every candidate is costed by
 the real planner before its accuracy is measured; what does not fit is drawn
-again. Of equal accuracies the network with fewer MACs is better.
+again, and so is what is known. Of equal accuracies the network with fewer MACs is better.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,6 +18,7 @@ from triptych.tiny.arch import ArchConfig, SearchSpace
 from triptych.tiny.cost import Cost, CostModel, Limits
 
 ATTEMPTS = 1000  # draws for one candidate that fits
+REPEATS = 20  # draws of known subnets before one is accepted: a small space runs out of new ones
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,13 @@ class Evolution:
         return [cross] * crossed + [mutate] * (config.population - crossed)
 
     def _fitting(self, draw: Callable[[], ArchConfig]) -> tuple[ArchConfig, Cost]:
+        """A subnet that fits; a new one, unless `REPEATS` draws in a row were known."""
+        repeats = 0
         for _ in range(ATTEMPTS):
             arch = draw()
+            repeats += arch in self.evaluated
+            if arch in self.evaluated and repeats < REPEATS:
+                continue
             cost = self.cost(self.space, arch)
             if self.limits.fit(cost):
                 return arch, cost
