@@ -1,0 +1,52 @@
+"""Score the samples: fidelity on the reference classifier, and a CNN trained on them.
+
+Everything here is measured on private data and not covered by epsilon.
+"""
+
+from pipelines.stage import Metrics, Stage, stage
+
+
+@stage("private_evaluate")
+def main(stage: Stage) -> Metrics:
+    from triptych.data.datamodule import SplitDataModule
+    from triptych.data.files import sha256, write_json
+    from triptych.data.prepared import read_split
+    from triptych.data.weights import load_weights
+    from triptych.evaluation.classifier import Classifier, accuracy, class_accuracies
+    from triptych.evaluation.fidelity import fidelity, register
+    from triptych.report.private import accuracy_bars
+
+    config = stage.config
+    settings = config.private.classifier
+    real = stage.inputs / "data/prepared/real"
+    train, test = read_split(real, "train"), read_split(real, "test")
+    samples = read_split(stage.inputs / "out/private/synthetic", "train")
+
+    weights = stage.inputs / "out/reference/classifier.safetensors"
+    reference = Classifier(settings, config.data)
+    load_weights(weights, reference)
+    downstream = Classifier(settings, config.data)
+    data = SplitDataModule(samples, batch_size=settings.batch_size, seed=config.seed)
+    stage.fit(downstream, data, epochs=settings.epochs, curves="downstream_curves.csv")
+    downstream.cpu()
+
+    extractor = register(reference.eval(), sha256(weights))
+    write_json(stage.out / "extractor.json", {"name": extractor, "sha256": sha256(weights)})
+    accuracy_bars(
+        class_accuracies(downstream, test).numpy(),
+        class_accuracies(reference, test).numpy(),
+        stage.out / "private_class_accuracy.png",
+    )
+    floor = fidelity(test, train, extractor=extractor, seed=config.seed)
+    return {
+        **fidelity(samples, train, extractor=extractor, seed=config.seed),
+        "real_inception_score": floor["inception_score"],
+        "real_fid_reference": floor["fid_reference"],
+        "label_agreement": accuracy(reference, samples),
+        "downstream_cnn_accuracy": accuracy(downstream, test),
+        "real_cnn_accuracy": accuracy(reference, test),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""Train each discriminator on its shard; the result is private and never released."""
+
+from pipelines.stage import Metrics, Stage, stage
+
+
+@stage("private_warm_start")
+def main(stage: Stage) -> Metrics:
+    from triptych.data.partition import partition
+    from triptych.data.prepared import read_split
+    from triptych.data.weights import save_weights
+    from triptych.private.batches import ShardDataModule, StepBatches
+    from triptych.private.warm_start import WarmStart
+
+    config = stage.config
+    private = config.private
+    train = read_split(stage.inputs / "data/prepared/real", "train")
+    shards = partition(len(train), private.discriminators, seed=config.seed)
+    batches = StepBatches(
+        train,
+        shards,
+        steps=private.warm_start.steps,
+        repeats=1,
+        batch_size=private.discriminator.batch_size,
+        seed=config.seed,
+    )
+    module = WarmStart(private, config.data)
+    stage.fit(module, ShardDataModule(batches), epochs=1, curves="private_curves.csv")
+    save_weights(stage.out / "discriminators.safetensors", module.ensemble)
+    return {"shard_size": shards.shape[1]}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""Batches for a whole ensemble: at every step, each discriminator sees images of its own shard."""
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from triptych.data.partition import Shards
+from triptych.data.prepared import Split
+from triptych.data.resume import EpochSampler, derived_seed
+
+ShardImages = UInt8[Tensor, "repeats shards batch channels height width"]
+ShardLabels = Int64[Tensor, "repeats shards batch"]
+
+
+class StepBatches(Dataset):
+    """Item t is the batches of step t, one a discriminator step; a function of (seed, t) alone."""
+
+    def __init__(
+        self, split: Split, shards: Shards, *, steps: int, repeats: int, batch_size: int, seed: int
+    ) -> None:
+        self.images = torch.from_numpy(split.images)
+        self.labels = torch.from_numpy(split.labels)
+        self.shards = shards
+        self.steps, self.repeats, self.batch_size, self.seed = steps, repeats, batch_size, seed
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> tuple[ShardImages, ShardLabels]:
+        rng = np.random.default_rng(derived_seed(self.seed, step))
+        everything = np.broadcast_to(self.shards, (self.repeats, *self.shards.shape))
+        chosen = torch.from_numpy(rng.permuted(everything, axis=2)[..., : self.batch_size])
+        return self.images[chosen], self.labels[chosen]
+
+
+class ShardDataModule(pl.LightningDataModule):
+    """One epoch of `len(batches)` steps, in order."""
+
+    def __init__(self, batches: StepBatches) -> None:
+        super().__init__()
+        self.batches = batches
+
+    def train_dataloader(self) -> DataLoader:
+        sampler = EpochSampler(len(self.batches), seed=self.batches.seed, shuffle=False)
+        return DataLoader(self.batches, batch_size=None, sampler=sampler)

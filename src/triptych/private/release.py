@@ -1,0 +1,123 @@
+"""From the discriminators' opinion of generated rows to a gradient that may be used.
+
+Both ways end in `sanitize`; nothing else crosses from shards to generator.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from triptych.config import PrivateConfig, TrainerConfig, require
+from triptych.data.partition import Shards
+from triptych.errors import ConfigError
+from triptych.privacy.accounting import epsilon, noise_for, steps_for
+from triptych.privacy.certificate import Terms
+from triptych.privacy.ledger import Ledger
+from triptych.privacy.mechanism import Event, FullEnsemble, IndependentDraws
+from triptych.privacy.noise import RandomSource
+from triptych.privacy.sanitize import sanitize
+from triptych.private.ensemble import Ensemble
+from triptych.private.losses import input_gradient
+
+Rows = Float[Tensor, "rows channels height width"]
+RowLabels = Int[Tensor, " rows"]
+
+
+def planned_event(config: PrivateConfig) -> Event:
+    """What the whole training will release."""
+    if config.release == "full":
+        return FullEnsemble(config.noise_multiplier, config.steps)
+    return IndependentDraws(config.noise_multiplier, config.steps, config.discriminators, config.rows)
+
+
+def terms(config: PrivateConfig) -> Terms:
+    """The promise that `config` makes."""
+    return Terms(
+        event=planned_event(config),
+        delta=config.delta,
+        accountant=config.accountant,
+        clip_norm=config.clip_norm,
+        sensitivity=2 * block_norm(config),
+        rng="secure" if config.secure_rng else "seeded",
+    )
+
+
+def block_norm(config: PrivateConfig) -> float:
+    """L2 norm to which what one discriminator adds to one release is clipped."""
+    return config.clip_norm * (math.sqrt(config.rows) if config.release == "full" else 1.0)
+
+
+def affordable_steps(config: PrivateConfig) -> int:
+    """How many steps the budget pays for.
+
+    Raises ConfigError, naming what would fit, where the planned steps cost more.
+    """
+    event, delta, accountant = planned_event(config), config.delta, config.accountant
+    budget = config.epsilon_budget
+    cost = epsilon(event, delta, accountant=accountant)
+    steps = steps_for(event, budget, delta, accountant=accountant)
+    if cost > budget:
+        noise = noise_for(event, budget, delta, accountant=accountant)
+        raise ConfigError(
+            f"private.steps={config.steps} with private.noise_multiplier={config.noise_multiplier} would "
+            f"cost epsilon={cost:.4g} ({accountant}, delta={delta:g}), above "
+            f"private.epsilon_budget={budget:g}; what fits: noise_multiplier={noise:.4g} or steps={steps}"
+        )
+    return steps
+
+
+def one_process(trainer: TrainerConfig) -> None:
+    """Raise ConfigError where training would spread: each process would release, one ledger would count."""
+    require(
+        trainer.devices == 1,
+        f"trainer.devices={trainer.devices}: private training runs on one device; set trainer.devices=1",
+    )
+
+
+def labels_seen(
+    labels: Int[np.ndarray, " n"], shards: Shards, classes: int
+) -> Bool[Tensor, "shards classes"]:
+    """Which classes occur in each shard: private, and used only inside a clipped block."""
+    seen = torch.zeros(len(shards), classes, dtype=torch.bool)
+    return seen.scatter_(1, torch.from_numpy(labels[shards]), True)
+
+
+@dataclass
+class Releaser:
+    """The one door: pays in the ledger, then sanitises."""
+
+    config: PrivateConfig
+    ledger: Ledger
+    source: RandomSource
+    limit: int  # steps that the budget pays for
+    seen: Bool[Tensor, "members classes"]  # the labels in each discriminator's shard
+
+    @property
+    def exhausted(self) -> bool:
+        """True where one more step would cost more than the budget."""
+        return self.ledger.steps >= self.limit
+
+    def __call__(self, ensemble: Ensemble, fake: Rows, labels: RowLabels, *, step: int) -> Rows:
+        """The noisy gradient of the mean loss of a row, averaged over discriminators."""
+        config = self.config
+        members = config.discriminators
+        slopes = input_gradient(ensemble, fake.expand(members, *fake.shape), labels.expand(members, -1))
+        if config.abstain:
+            slopes = slopes * self.seen.to(fake.device)[:, labels, None, None, None]
+        self.ledger.record(step)
+        if config.release == "full":
+            blocks = slopes.flatten(1)[None]  # one release: the sum of all discriminators' blocks
+        else:
+            # all are evaluated, so that the time of a step does not tell the secret draw
+            drawn = self.source.draws(len(fake), members).to(fake.device)
+            rows = labels.new_tensor(range(len(fake)))
+            blocks = slopes[drawn, rows].flatten(1)[:, None]  # a release a row: one discriminator's block
+        noisy = sanitize(
+            blocks, clip_norm=block_norm(config), noise_multiplier=config.noise_multiplier, source=self.source
+        )
+        summed = members if config.release == "full" else 1
+        return (noisy / summed).reshape(fake.shape)
