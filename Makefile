@@ -26,7 +26,7 @@ lint: .venv/installed ## the checks of pre-commit
 	lint-imports
 
 dashboard: .venv/installed ## compare runs in the browser
-	python -m pipelines.dashboard
+	python -m pipelines.dashboard hydra.run.dir=. hydra.output_subdir=null hydra/job_logging=none
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

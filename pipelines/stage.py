@@ -24,7 +24,14 @@ from triptych.config import Config, load
 from triptych.data.files import write_json
 from triptych.errors import OutputError, TriptychError
 from triptych.tracking import mlflow as tracking
-from triptych.tracking.fingerprint import Declaration, fingerprint, lookup, read_declaration
+from triptych.tracking.fingerprint import (
+    Declaration,
+    dependency_digests,
+    fingerprint,
+    is_code,
+    lookup,
+    read_declaration,
+)
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -49,9 +56,25 @@ class Stage:
         return {key: lookup(values, key) for key in self.declaration.keys}
 
     @cached_property
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of the files and code that `dvc.yaml` declares for this stage."""
+        return dependency_digests(self.declaration, self.inputs)
+
+    @cached_property
     def fingerprint(self) -> str:
         """Digest of everything the result depends on."""
-        return fingerprint(self.declaration, asdict(self.config), self.inputs)
+        return fingerprint(self.declaration, asdict(self.config), self.digests)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What `run.json` says: enough to show the run, nothing that changes by itself."""
+        data = {dep: value for dep, value in self.digests.items() if not is_code(dep)}
+        return {
+            "stage": self.declaration.name,
+            "fingerprint": self.fingerprint,
+            "config": self.used,
+            "data": data,
+        }
 
     @property
     def checkpoints(self) -> Path:
@@ -141,11 +164,10 @@ def _execute(name: str, function: Callable[[Stage], Metrics], values: DictConfig
     partial = _fresh_folder(out.parent / f".{out.name}.partial")
     _set_up_process(config)
     stage = Stage(read_declaration(ROOT, name), config, Path(config.inputs), partial)
-    stage.fingerprint  # noqa: B018  # fails early where an input is missing
+    stage.digests  # noqa: B018  # fails early where an input is missing
     metrics = function(stage)
     write_json(partial / "metrics.json", metrics)
-    record = {"stage": name, "fingerprint": stage.fingerprint, "config": stage.used}
-    write_json(partial / "run.json", record)
+    write_json(partial / "run.json", stage.record)
     _reveal(partial, out)
     shutil.rmtree(stage.checkpoints, ignore_errors=True)
     if config.tracking.uri:

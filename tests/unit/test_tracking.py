@@ -9,10 +9,11 @@ from mlflow import MlflowClient
 
 from triptych.data.files import write_json
 from triptych.tracking import mlflow as tracking
-from triptych.tracking.fingerprint import fingerprint, read_declaration
+from triptych.tracking.fingerprint import dependency_digests, fingerprint, read_declaration
 from triptych.tracking.history import History
 
 EXPERIMENT = "triptych"
+RECORD = {"stage": "train", "config": {"private": {"clip": 1}}, "data": {"data/real/train": "ab" * 32}}
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b55"
     "0000000a4944415478da63600000000200015d0b2ae40000000049454e44ae426082"
@@ -32,9 +33,7 @@ def client(store: str) -> MlflowClient:
 
 def results(folder: Path, mark: str) -> Path:
     """What a finished stage leaves."""
-    write_json(
-        folder / "run.json", {"stage": "train", "fingerprint": mark, "config": {"private": {"clip": 1}}}
-    )
+    write_json(folder / "run.json", {**RECORD, "fingerprint": mark})
     write_json(folder / "metrics.json", {"epsilon": 9.5, "accountant": "gdp", "group": {"a": 1}})
     (folder / "curves.csv").write_text("step,loss\n1,0.5\n2,0.25\n")
     (folder / "private_curves.csv").write_text("step,secret\n1,0.5\n")
@@ -57,6 +56,7 @@ def test_publishing_twice_shows_one_complete_run(client: MlflowClient, tmp_path:
     assert run.info.status == "FINISHED"
     assert run.data.metrics == {"epsilon": 9.5, "group.a": 1.0, "loss": 0.25}
     assert run.data.params == {"private.clip": "1"}
+    assert [d.dataset.name for d in run.inputs.dataset_inputs] == ["train"]
     assert [m.value for m in client.get_metric_history(first, "loss")] == [0.5, 0.25]
     assert [a.path for a in client.list_artifacts(first, "figures")] == ["figures/samples.png"]
 
@@ -122,7 +122,8 @@ def test_fingerprint_follows_declared_values_and_files_only(tmp_path: Path):
     declaration = read_declaration(tmp_path, "train")
 
     def mark(**config: object) -> str:
-        return fingerprint(declaration, {"private": {"steps": 5}, "seed": 0, **config}, tmp_path)
+        digests = dependency_digests(declaration, tmp_path)
+        return fingerprint(declaration, {"private": {"steps": 5}, "seed": 0, **config}, digests)
 
     base = mark()
     assert mark(robust={"p": 0.9}) == base

@@ -51,11 +51,21 @@ def _files(path: Path) -> Iterator[Path]:
         raise DataError(f"{path} does not exist; run the stage that writes it (`dvc repro`)")
 
 
-def fingerprint(declaration: Declaration, config: Mapping[str, Any], root: Path) -> str:
+def dependency_digests(declaration: Declaration, root: Path) -> dict[str, str]:
+    """SHA-256 of every declared file or folder. Raises DataError where one is missing."""
+    return {dep: digest(_files(root / dep), root=root) for dep in declaration.deps}
+
+
+def is_code(dependency: str) -> bool:
+    """Whether a declared path is the project's code; the others are data."""
+    return dependency.startswith(("src/", "pipelines/"))
+
+
+def fingerprint(declaration: Declaration, config: Mapping[str, Any], digests: Mapping[str, str]) -> str:
     """16 hexadecimal digits over stage name, config values, data and code."""
     parts = {
         "stage": declaration.name,
         "config": {key: lookup(config, key) for key in declaration.keys},
-        "deps": {dep: digest(_files(root / dep), root=root) for dep in declaration.deps},
+        "deps": dict(digests),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -23,7 +23,7 @@ from triptych.data.files import read_json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
+    from mlflow.entities import DatasetInput, Metric
 
 SQLITE = "sqlite:///"
 PRIVATE_PREFIX = "private_"  # files computed on private data: uploaded only on request
@@ -181,9 +181,20 @@ def publish(client: "MlflowClient", experiment: str, folder: Path, *, private: b
         if private or not picture.name.startswith(PRIVATE_PREFIX):
             client.log_artifact(run_id, str(picture), "figures")
     client.log_artifact(run_id, str(folder / "run.json"))
+    client.log_inputs(run_id, _datasets(info.get("data", {})))
     client.set_tag(run_id, "triptych.published", "true")
     client.set_terminated(run_id)
     return run_id
+
+
+def _datasets(data: Mapping[str, str]) -> list["DatasetInput"]:
+    """The files that a stage read, as MLflow datasets: name, digest, path."""
+    from mlflow.entities import Dataset, DatasetInput
+
+    return [
+        DatasetInput(Dataset(Path(path).name, sha[:36], "local", json.dumps({"uri": path})))
+        for path, sha in data.items()
+    ]
 
 
 def _missing(
