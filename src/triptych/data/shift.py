@@ -100,7 +100,7 @@ class Shifted:
     law: ColourLaw
     labelled: Mapping[str, Split]  # source_train, source_test, target_test
     target_train: UInt8[np.ndarray, "n 2 height width"]
-    colours: Mapping[str, Float32[np.ndarray, " n"]]
+    colours: Mapping[str, Float32[np.ndarray, " _"]]
 
     def aligned_shares(self) -> dict[str, float]:
         """Share of each labelled split whose colour points to its label."""

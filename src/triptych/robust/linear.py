@@ -10,14 +10,15 @@ lies above `threshold(s)` (Chen, Wei, Kumar, Ma, arXiv 2006.10032, section 4).
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.optimize import root_scalar
 from scipy.special import log_ndtr, ndtr
 
 FloatArray = NDArray[np.float64]
+Real = float | np.float64 | FloatArray
 
 
-def _parts(m: ArrayLike, s: ArrayLike) -> tuple[FloatArray, FloatArray]:
+def _parts(m: Real, s: Real) -> tuple[Real, Real]:
     """The halves of r, from w·x > 0 and from w·x < 0; logarithms keep large s finite."""
     m, s = np.asarray(m, np.float64), np.asarray(s, np.float64)
     above = np.exp(s**2 / 2 - m + log_ndtr(m / s - s))
@@ -25,19 +26,19 @@ def _parts(m: ArrayLike, s: ArrayLike) -> tuple[FloatArray, FloatArray]:
     return above, below
 
 
-def r(m: ArrayLike, s: ArrayLike) -> FloatArray:
+def r(m: Real, s: Real) -> Real:
     """E exp(-|z|) for z ~ N(m, s²), s > 0."""
     above, below = _parts(m, s)
     return above + below
 
 
-def dr_dm(m: ArrayLike, s: ArrayLike) -> FloatArray:
+def dr_dm(m: Real, s: Real) -> Real:
     """Derivative of r in the mean."""
     above, below = _parts(m, s)
     return below - above
 
 
-def dr_ds(m: ArrayLike, s: ArrayLike) -> FloatArray:
+def dr_ds(m: Real, s: Real) -> Real:
     """Derivative of r in the standard deviation: s r - 2 φ(m / s)."""
     m, s = np.asarray(m, np.float64), np.asarray(s, np.float64)
     density = np.exp(-((m / s) ** 2) / 2) / np.sqrt(2 * np.pi)
