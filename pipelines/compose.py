@@ -13,6 +13,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from pipelines.feasible import check_feasible
 from triptych.config import load
 from triptych.data.files import write_atomic
 from triptych.errors import ConfigError, TriptychError
@@ -46,7 +47,7 @@ def resolve(root: Path, panel: str) -> str:
             config = compose("config", overrides=overrides)
     except HydraException as error:
         raise ConfigError(f"overrides.yaml: {' '.join(str(error).split())}") from error
-    load(config)  # a panel that cannot work stops the pipeline here
+    check_feasible(load(config), panel)
     part = OmegaConf.masked_copy(config, list(PANELS[panel]))
     OmegaConf.resolve(part)
     return OmegaConf.to_yaml(part, sort_keys=True)

@@ -1,0 +1,22 @@
+"""What only the panels can tell of a config: whether it can work at all.
+
+The schema checks values; this asks the privacy accountant and the memory
+planner, so that a hopeless pipeline stops at its first second.
+"""
+
+from triptych.config import Config
+
+
+def check_feasible(config: Config, panel: str) -> None:
+    """Raise ConfigError where `panel` would ask for more than the budget or the board has."""
+    if panel == "private":
+        from triptych.private.release import affordable_steps, one_process
+
+        one_process(config.trainer)
+        affordable_steps(config.private)
+    if panel == "tiny":
+        from triptych.tiny.arch import search_spaces
+        from triptych.tiny.cost import CostModel, board_limits, require_feasible
+
+        spaces = search_spaces(config.tiny.space, config.data)
+        require_feasible(spaces, CostModel(config.tiny.reserve), board_limits(config.board))
