@@ -4,6 +4,7 @@ Peak SRAM comes from the planner that the code generator uses, on the graph
 that the export builds; a stated reserve for runtime and application is added.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from math import prod
 
@@ -46,6 +47,9 @@ class Limits:
     def fit(self, cost: Cost) -> bool:
         """Whether a network of this cost runs on the board."""
         return cost.peak_sram <= self.sram and cost.flash <= self.flash
+
+
+Costing = Callable[[SearchSpace, ArchConfig], Cost]
 
 
 @dataclass(frozen=True)

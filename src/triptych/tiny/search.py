@@ -15,7 +15,7 @@ from tqdm import tqdm
 from triptych.config import SearchConfig
 from triptych.errors import ConfigError
 from triptych.tiny.arch import ArchConfig, SearchSpace
-from triptych.tiny.cost import Cost, CostModel, Limits
+from triptych.tiny.cost import Cost, Costing, Limits
 
 ATTEMPTS = 1000  # draws for one candidate that fits
 REPEATS = 20  # draws of known subnets before one is accepted: a small space runs out of new ones
@@ -40,7 +40,7 @@ class Evolution:
     """A search in one space; `evaluated` remembers every architecture, so none is measured twice."""
 
     space: SearchSpace
-    cost: CostModel
+    cost: Costing
     limits: Limits
     accuracy_of: Callable[[ArchConfig], float]
     rng: np.random.Generator

@@ -14,7 +14,7 @@ import numpy as np
 
 from triptych.errors import ConfigError
 from triptych.tiny.arch import SearchSpace
-from triptych.tiny.cost import CostModel, Limits
+from triptych.tiny.cost import Costing, Limits
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Survey:
 
 
 def survey(
-    space: SearchSpace, cost: CostModel, limits: Limits, *, samples: int, rng: np.random.Generator
+    space: SearchSpace, cost: Costing, limits: Limits, *, samples: int, rng: np.random.Generator
 ) -> Survey:
     """Draw `samples` subnets of `space` and keep the MACs of those that fit."""
     costs = [cost(space, space.random(rng)) for _ in range(samples)]
