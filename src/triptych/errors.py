@@ -27,3 +27,15 @@ class PrivacyError(TriptychError):
 
 class UnsupportedError(TriptychError):
     """A network uses what the engine does not implement; names operator and tensor."""
+
+
+class ToolchainError(TriptychError):
+    """The C compiler is missing or refused the sources; carries its text."""
+
+
+class BoardError(TriptychError):
+    """The firmware does not fit the board; names what it needs and what there is."""
+
+
+class FaultError(TriptychError):
+    """The simulated processor stopped on a fault; names the address."""

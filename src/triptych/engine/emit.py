@@ -1,0 +1,265 @@
+"""From an integer network to C: constants, one arena, and one kernel call for each operator.
+
+The kernels are files of this package; the generated `model.c` holds data and
+calls alone, at the offsets that `graph/memory.py` planned.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triptych.engine.integer import (
+    add_constants,
+    clamp_range,
+    quantization_of,
+    requantization,
+)
+from triptych.graph.memory import plan
+from triptych.graph.ops import (
+    Add,
+    AveragePool2D,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    Graph,
+    Op,
+    Weighted,
+    inputs_of,
+    padding_of,
+)
+
+Value = int | str | tuple[int, ...] | Mapping[str, "Value"]  # of a C initialiser
+KERNELS: dict[type[Op], str] = {
+    Conv2D: "conv2d",
+    DepthwiseConv2D: "depthwise_conv2d",
+    FullyConnected: "fully_connected",
+    Add: "add",
+    AveragePool2D: "average_pool2d",
+}
+
+
+def emit(graph: Graph) -> dict[str, str]:
+    """The C sources of `graph` by file name: `model.c`, `model.h` and the kernels it calls.
+
+    Raises UnsupportedError where an operator's arithmetic could overflow.
+    """
+    kernels = {KERNELS[type(op)] for op in graph.ops}
+    names = ["kernels.h", *(f"{kernel}.c" for kernel in sorted(kernels))]
+    folder = files("triptych.engine") / "kernels"
+    return {
+        "model.c": _model_source(graph),
+        "model.h": _model_header(graph),
+        **{f"kernels/{name}": (folder / name).read_text() for name in names},
+    }
+
+
+def _model_header(graph: Graph) -> str:
+    lines = ["#ifndef MODEL_H", "#define MODEL_H", "", "#include <stdint.h>", ""]
+    lines += [f"#define MODEL_ARENA_SIZE {plan(graph).peak} /* bytes */"]
+    for role, name in (("INPUT", graph.input), ("OUTPUT", graph.output)):
+        tensor, quantization = graph[name], quantization_of(graph, name)
+        lines += [
+            "",
+            f"/* {_comment(name)}: {list(tensor.shape)}, real = scale * (value - zero_point) */",
+            f"#define MODEL_{role}_SIZE {tensor.size}",
+            f"#define MODEL_{role}_SCALE {quantization.scale.hex()}f",
+            f"#define MODEL_{role}_ZERO_POINT ({quantization.zero_point})",
+        ]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "/* Where to write the input before each run: the run overwrites it. */",
+            "int8_t *model_input(void);",
+            "/* Where the output lies after a run. */",
+            "const int8_t *model_output(void);",
+            "void model_run(void);",
+            "",
+            "#endif",
+            "",
+        ]
+    )
+
+
+def _model_source(graph: Graph) -> str:
+    placed = plan(graph)
+    constants: list[str] = []
+    calls: list[str] = []
+    for index, op in enumerate(graph.ops):
+        symbol = f"op{index}"
+        title = f"/* {index}: {type(op).__name__} {_comment(op.name)} -> {list(graph[op.output].shape)} */"
+        constants += [title, *_constants(graph, op, symbol)]
+        places = [placed.tensors[name] for name in (*inputs_of(op), op.output)]
+        places += [placed.scratch[op.output]] if op.output in placed.scratch else []
+        arguments = ", ".join([f"&{symbol}", *(f"model_arena + {place}" for place in places)])
+        calls.append(f"    triptych_{KERNELS[type(op)]}({arguments});")
+    return "\n".join(
+        [
+            '#include "model.h"',
+            '#include "kernels/kernels.h"',
+            "",
+            *constants,
+            "int8_t model_arena[MODEL_ARENA_SIZE];",
+            "",
+            f"int8_t *model_input(void) {{ return model_arena + {placed.tensors[graph.input]}; }}",
+            f"const int8_t *model_output(void) {{ return model_arena + {placed.tensors[graph.output]}; }}",
+            "",
+            "void model_run(void)",
+            "{",
+            *calls,
+            "}",
+            "",
+        ]
+    )
+
+
+def _constants(graph: Graph, op: Op, symbol: str) -> list[str]:
+    """Declarations of the arrays and the parameter block of one operator."""
+    arrays: dict[str, NDArray[np.integer]] = {}
+    match op:
+        case Conv2D():
+            fields = _conv2d(graph, op, symbol, arrays)
+        case DepthwiseConv2D():
+            fields = _depthwise_conv2d(graph, op, symbol, arrays)
+        case FullyConnected():
+            fields = _fully_connected(graph, op, symbol, arrays)
+        case Add():
+            fields = _add(graph, op)
+        case AveragePool2D():
+            fields = _average_pool2d(graph, op)
+    lines = [_array(f"{symbol}_{name}", values) for name, values in arrays.items()]
+    block = f"static const triptych_{KERNELS[type(op)]}_op {symbol} = {_initialiser(fields)};"
+    return [*lines, block, ""]
+
+
+Arrays = dict[str, NDArray[np.integer]]
+
+
+def _conv2d(graph: Graph, op: Conv2D, symbol: str, arrays: Arrays) -> dict[str, Value]:
+    out, _, _, channels = op.weight.shape
+    arrays["weight"] = op.weight.astype(np.int8)
+    padded = _is_padded(graph, op)
+    if padded:
+        arrays["padding"] = np.full(channels, quantization_of(graph, op.input).zero_point, np.int8)
+    return {
+        "window": _window(graph, op, op.weight.shape[1:3]),
+        "output": _output(graph, op, symbol, arrays),
+        "weight": f"{symbol}_weight",
+        "padding": f"{symbol}_padding" if padded else 0,
+        "input_channels": channels,
+        "output_channels": out,
+    }
+
+
+def _depthwise_conv2d(graph: Graph, op: DepthwiseConv2D, symbol: str, arrays: Arrays) -> dict[str, Value]:
+    arrays["weight"] = np.moveaxis(op.weight[0], 2, 0).astype(np.int8)
+    return {
+        "window": _window(graph, op, op.weight.shape[1:3]),
+        "output": _output(graph, op, symbol, arrays),
+        "weight": f"{symbol}_weight",
+        "channels": len(op.bias),
+        "input_zero_point": quantization_of(graph, op.input).zero_point,
+    }
+
+
+def _fully_connected(graph: Graph, op: FullyConnected, symbol: str, arrays: Arrays) -> dict[str, Value]:
+    arrays["weight"] = op.weight.astype(np.int8)
+    return {
+        "output": _output(graph, op, symbol, arrays),
+        "weight": f"{symbol}_weight",
+        "features": op.weight.shape[1],
+        "outputs": op.weight.shape[0],
+    }
+
+
+def _add(graph: Graph, op: Add) -> dict[str, Value]:
+    constants = add_constants(graph, op)
+    output = quantization_of(graph, op.output)
+    low, high = clamp_range(op.activation, output)
+    return {
+        "size": graph[op.output].size,
+        "zero_point": tuple(quantization_of(graph, name).zero_point for name in inputs_of(op)),
+        "multiplier": constants.multiplier,
+        "shift": constants.shift,
+        "output_zero_point": output.zero_point,
+        "output_multiplier": constants.output_multiplier,
+        "output_shift": constants.output_shift,
+        "low": low,
+        "high": high,
+    }
+
+
+def _average_pool2d(graph: Graph, op: AveragePool2D) -> dict[str, Value]:
+    low, high = clamp_range(op.activation, quantization_of(graph, op.output))
+    window = _window(graph, op, op.window)
+    return {"window": window, "channels": graph[op.input].shape[3], "low": low, "high": high}
+
+
+def _is_padded(graph: Graph, op: Conv2D) -> bool:
+    sizes = zip(graph[op.input].shape[1:3], op.weight.shape[1:3], op.stride, strict=True)
+    return any(padding_of(*each, op.padding) != (0, 0) for each in sizes)
+
+
+def _window(
+    graph: Graph, op: Conv2D | DepthwiseConv2D | AveragePool2D, kernel: tuple[int, ...]
+) -> dict[str, Value]:
+    size = graph[op.input].shape[1:3]
+    before = [padding_of(*each, op.padding)[0] for each in zip(size, kernel, op.stride, strict=True)]
+    names = ("input", "output", "kernel", "stride")
+    pairs = zip(names, (size, graph[op.output].shape[1:3], kernel, op.stride), strict=True)
+    fields: dict[str, Value] = {}
+    for name, (height, width) in pairs:
+        fields |= {f"{name}_height": height, f"{name}_width": width}
+    return {**fields, "pad_top": before[0], "pad_left": before[1]}
+
+
+def _output(graph: Graph, op: Weighted, symbol: str, arrays: Arrays) -> dict[str, Value]:
+    factors = requantization(graph, op)
+    output = quantization_of(graph, op.output)
+    low, high = clamp_range(op.activation, output)
+    arrays["bias"] = _folded_bias(graph, op)
+    arrays["multiplier"] = factors.multiplier.astype(np.int32)
+    arrays["shift"] = factors.shift.astype(np.int8)
+    return {
+        **{name: f"{symbol}_{name}" for name in ("bias", "multiplier", "shift")},
+        "zero_point": output.zero_point,
+        "low": low,
+        "high": high,
+    }
+
+
+def _folded_bias(graph: Graph, op: Weighted) -> NDArray[np.int32]:
+    """Bias with the input's zero point folded in, so that inner loops multiply raw bytes."""
+    channel = 3 if isinstance(op, DepthwiseConv2D) else 0
+    weight = np.moveaxis(op.weight.astype(np.int64), channel, 0).reshape(len(op.bias), -1)
+    folded = op.bias.astype(np.int64) - quantization_of(graph, op.input).zero_point * weight.sum(axis=1)
+    return folded.astype(np.int32)
+
+
+def _array(name: str, values: NDArray[np.integer]) -> str:
+    kind = {1: "int8_t", 4: "int32_t"}[values.dtype.itemsize]
+    numbers: list[int] = values.ravel().tolist()
+    per_line = 24 if kind == "int8_t" else 8
+    lines = [
+        "    " + ", ".join(map(str, numbers[start : start + per_line])) + ","
+        for start in range(0, len(numbers), per_line)
+    ]
+    return "\n".join([f"static const {kind} {name}[{len(numbers)}] = {{", *lines, "};"])
+
+
+def _initialiser(value: Value, indent: str = "") -> str:
+    if isinstance(value, Mapping):
+        inner = indent + "    "
+        fields = (f"{inner}.{name} = {_initialiser(field, inner)}," for name, field in value.items())
+        return "\n".join(["{", *fields, f"{indent}}}"])
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return "{" + ", ".join(map(str, value)) + "}"
+    return str(value)
+
+
+def _comment(name: str) -> str:
+    """A tensor's name, harmless inside a C comment."""
+    return re.sub(r"[^\w.:;/-]", "_", name, flags=re.ASCII)

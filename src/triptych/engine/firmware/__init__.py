@@ -1,0 +1,77 @@
+"""A complete bare-metal program around a network: the folder that a user takes away."""
+
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+import numpy as np
+from jaxtyping import Int8
+
+from triptych.config import BoardConfig
+from triptych.data.files import write_atomic
+from triptych.engine.emit import emit
+from triptych.graph.ops import Graph
+
+FLASH_ORIGIN, SRAM_ORIGIN = 0x0800_0000, 0x2000_0000  # STM32
+STACK_RESERVE = 1024  # bytes; an overflow faults, and what is used is measured
+CPU_FLAGS = {
+    "cortex_m4": "-mcpu=cortex-m4 -mthumb -mfpu=fpv4-sp-d16 -mfloat-abi=hard",
+    "cortex_m7": "-mcpu=cortex-m7 -mthumb -mfpu=fpv5-sp-d16 -mfloat-abi=hard",
+}
+
+
+def write_firmware(
+    folder: Path,
+    graph: Graph,
+    board: BoardConfig,
+    *,
+    test_input: Int8[np.ndarray, "height width channels"],
+    test_output: Int8[np.ndarray, "..."],
+) -> None:
+    """Write model, kernels, boot code, linker script, self-test and CMakeLists into `folder`."""
+    here = files("triptych.engine") / "firmware"
+    sources = {
+        **emit(graph),
+        **{name: (here / name).read_text() for name in ("startup.c", "main.c")},
+        "linker.ld": linker_script(board, stack=STACK_RESERVE),
+        "CMakeLists.txt": _fill("CMakeLists.txt.in", cpu_flags=CPU_FLAGS[board.cpu]),
+        "test_vector.h": _test_header(test_input.size, test_output.size),
+        "test_vector.c": _test_source(test_input, test_output),
+    }
+    for name, text in sources.items():
+        write_atomic(folder / name, text.encode())
+
+
+def linker_script(board: BoardConfig, *, stack: int) -> str:
+    """The linker script with the board's flash and SRAM and `stack` bytes of stack (a multiple of 8)."""
+    assert stack % 8 == 0, "the procedure call standard aligns the stack to 8 bytes"
+    return _fill(
+        "linker.ld.in",
+        board=board.name,
+        flash=board.flash,
+        sram=board.sram,
+        stack=stack,
+        flash_origin=f"{FLASH_ORIGIN:#010x}",
+        sram_origin=f"{SRAM_ORIGIN:#010x}",
+    )
+
+
+def _fill(name: str, **values: str | int) -> str:
+    return Template((files("triptych.engine") / "firmware" / name).read_text()).substitute(values)
+
+
+def _test_header(input_size: int, output_size: int) -> str:
+    return (
+        "/* One input and the output that the integer reference computes for it. */\n"
+        "#ifndef TEST_VECTOR_H\n#define TEST_VECTOR_H\n\n#include <stdint.h>\n\n"
+        f"extern const int8_t test_input[{input_size}];\nextern const int8_t test_output[{output_size}];\n\n"
+        "#endif\n"
+    )
+
+
+def _test_source(test_input: Int8[np.ndarray, "..."], test_output: Int8[np.ndarray, "..."]) -> str:
+    arrays = "\n".join(
+        f"const int8_t {name}[{values.size}] = {{{', '.join(map(str, values.ravel().tolist()))}}};"
+        for name, values in (("test_input", test_input), ("test_output", test_output))
+    )
+    return f'#include "test_vector.h"\n\n{arrays}\n'

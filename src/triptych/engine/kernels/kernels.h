@@ -1,0 +1,127 @@
+/*
+ * int8 kernels of Triptych: contracts.
+ *
+ * Layout      activations NHWC, batch 1, one byte an element, no alignment needed
+ * Arithmetic  TFLite's, bit-exact with LiteRT's reference kernels: convolutions and Add round
+ *             twice, FullyConnected once
+ * Overflow    the generator proves that no accumulator leaves int32
+ * Aliasing    input and output are disjoint, unless a kernel says that it works in place
+ *
+ * C99 without a library; right shifts of negative numbers are written portably.
+ */
+#ifndef TRIPTYCH_KERNELS_H
+#define TRIPTYCH_KERNELS_H
+
+#include <stdint.h>
+
+/* A window sliding over an image; `pad_*` are rows and columns before the image. */
+typedef struct {
+    int32_t input_height, input_width, output_height, output_width;
+    int32_t kernel_height, kernel_width, stride_height, stride_width;
+    int32_t pad_top, pad_left;
+} triptych_window;
+
+/* From accumulators to int8: one bias, multiplier (Q31) and shift (left, -31..30) a channel. */
+typedef struct {
+    const int32_t *bias; /* the input's zero point is folded in: bias - zero_point * sum(weight) */
+    const int32_t *multiplier;
+    const int8_t *shift;
+    int32_t zero_point, low, high; /* of the output; low and high are the fused activation */
+} triptych_output;
+
+typedef struct {
+    triptych_window window;
+    triptych_output output;
+    const int8_t *weight;  /* [output_channels][kernel_height][kernel_width][input_channels] */
+    const int8_t *padding; /* input_channels times the input's zero point; unused without padding */
+    int32_t input_channels, output_channels;
+} triptych_conv2d_op;
+
+typedef struct {
+    triptych_window window;
+    triptych_output output;
+    const int8_t *weight; /* [channels][kernel_height][kernel_width] */
+    int32_t channels, input_zero_point;
+} triptych_depthwise_conv2d_op;
+
+typedef struct {
+    triptych_output output;
+    const int8_t *weight; /* [outputs][features] */
+    int32_t features, outputs;
+} triptych_fully_connected_op;
+
+typedef struct {
+    int32_t size;
+    int32_t zero_point[2], multiplier[2], shift[2]; /* of the two inputs */
+    int32_t output_zero_point, output_multiplier, output_shift, low, high;
+} triptych_add_op;
+
+typedef struct {
+    triptych_window window;
+    int32_t channels, low, high;
+} triptych_average_pool2d_op;
+
+void triptych_conv2d(const triptych_conv2d_op *op, const int8_t *input, int8_t *output);
+void triptych_depthwise_conv2d(const triptych_depthwise_conv2d_op *op, const int8_t *input, int8_t *output,
+                               int8_t *plane);
+void triptych_fully_connected(const triptych_fully_connected_op *op, const int8_t *input, int8_t *output);
+void triptych_add(const triptych_add_op *op, const int8_t *first, const int8_t *second, int8_t *output);
+void triptych_average_pool2d(const triptych_average_pool2d_op *op, const int8_t *input, int8_t *output);
+
+/* floor(value / 2^bits) */
+static inline int64_t triptych_shift_right(int64_t value, int32_t bits)
+{
+    return value < 0 ? ~(~value >> bits) : value >> bits;
+}
+
+/*
+ * round(value * multiplier * 2^(shift - 31)): the product rounded to its high word with ties
+ * towards +infinity, then the right shift with ties away from zero (gemmlowp).
+ * value * 2^shift must fit int32 where shift > 0.
+ */
+static inline int32_t triptych_requantize(int32_t value, int32_t multiplier, int32_t shift)
+{
+    const int32_t left = shift > 0 ? shift : 0;
+    const int32_t right = left - shift;
+    const int64_t product = (int64_t)(value * ((int32_t)1 << left)) * multiplier;
+    const int32_t high = (int32_t)triptych_shift_right(product + ((int64_t)1 << 30), 31);
+    const int32_t mask = (int32_t)(((uint32_t)1 << right) - 1u);
+    const int32_t threshold = (mask >> 1) + (high < 0);
+    return (int32_t)triptych_shift_right(high, right) + ((high & mask) > threshold);
+}
+
+/*
+ * round(value * multiplier * 2^(shift - 31)) in one step, ties towards +infinity.
+ * The result must fit int32.
+ */
+static inline int32_t triptych_requantize_once(int32_t value, int32_t multiplier, int32_t shift)
+{
+    const int32_t right = 31 - shift;
+    const int64_t half = (int64_t)1 << (right - 1);
+    return (int32_t)triptych_shift_right((int64_t)value * multiplier + half, right);
+}
+
+/* value + zero_point, clamped to [low, high] without overflow */
+static inline int8_t triptych_clamp(int32_t value, int32_t zero_point, int32_t low, int32_t high)
+{
+    value = value < low - zero_point ? low - zero_point : value;
+    value = value > high - zero_point ? high - zero_point : value;
+    return (int8_t)(value + zero_point);
+}
+
+/* An accumulator of a convolution as an output value. */
+static inline int8_t triptych_finish(const triptych_output *output, int32_t channel, int32_t sum)
+{
+    const int32_t value = triptych_requantize(sum, output->multiplier[channel], output->shift[channel]);
+    return triptych_clamp(value, output->zero_point, output->low, output->high);
+}
+
+/* sum + a . b */
+static inline int32_t triptych_dot(int32_t sum, const int8_t *a, const int8_t *b, int32_t length)
+{
+    for (int32_t i = 0; i < length; i++)
+        sum += (int32_t)a[i] * b[i];
+    return sum;
+}
+
+#endif
