@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from triptych.data.files import write_atomic
 from triptych.errors import DataError, OutputError, PrivacyError
@@ -109,7 +109,7 @@ class Ledger:
         """Close the file; the ledger stays."""
         self._file.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Ledger":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -8,7 +8,7 @@ must repeat bit for bit, and the certificate says which one was used.
 import math
 import os
 import secrets
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 
+@runtime_checkable
 class RandomSource(Protocol):
     """Normal noise and uniform draws."""
 

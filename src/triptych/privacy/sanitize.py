@@ -10,12 +10,15 @@ from triptych.privacy.noise import RandomSource
 def clip(vectors: Float[Tensor, "*lead features"], clip_norm: float) -> Float[Tensor, "*lead features"]:
     """Scale each vector to L2 norm at most `clip_norm`; one that is not finite becomes zero.
 
-    Norms are taken in float64, where the squares of float32 values do not overflow.
+    Norms are taken in float64, where the squares of float32 values do not
+    overflow; the factor is applied as two square roots, since the factor for a
+    huge vector would be subnormal in float32 and lose its precision.
     """
     finite = vectors.isfinite().all(dim=-1, keepdim=True)
     safe = torch.where(finite, vectors, 0.0)
     norms = torch.linalg.vector_norm(safe, dim=-1, keepdim=True, dtype=torch.float64)
-    return safe * (clip_norm / norms.clamp(min=clip_norm)).to(vectors.dtype)
+    root = (clip_norm / norms.clamp(min=clip_norm)).sqrt().to(vectors.dtype)
+    return safe * root * root
 
 
 def sanitize(

@@ -13,14 +13,18 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrize import register_parametrization
 
 
+def he_normal(*shape: int, fan_in: int) -> Float[Tensor, "..."]:
+    """Weights that keep the scale of a ReLU network (He et al. 2015, arXiv:1502.01852, eq. 10)."""
+    return torch.randn(shape) * math.sqrt(2 / fan_in)
+
+
 class StackedLinear(nn.Module):
     """`members` linear layers side by side, by one batched matrix product."""
 
     def __init__(self, members: int, inputs: int, outputs: int, *, bias: bool = True) -> None:
         super().__init__()
-        bound = 1 / math.sqrt(inputs)  # torch.nn.Linear's initialisation
-        self.weight = nn.Parameter(torch.empty(members, inputs, outputs).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(members, 1, outputs).uniform_(-bound, bound)) if bias else None
+        self.weight = nn.Parameter(he_normal(members, inputs, outputs, fan_in=inputs))
+        self.bias = nn.Parameter(torch.zeros(members, 1, outputs)) if bias else None
 
     def forward(self, x: Float[Tensor, "members batch inputs"]) -> Float[Tensor, "members batch outputs"]:
         if self.bias is None:
@@ -33,10 +37,9 @@ class StackedConv2d(nn.Module):
 
     def __init__(self, members: int, inputs: int, outputs: int, *, kernel_size: int, stride: int) -> None:
         super().__init__()
-        bound = 1 / math.sqrt(inputs * kernel_size**2)
         shape = (members, outputs, inputs, kernel_size, kernel_size)
-        self.weight = nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(members, outputs).uniform_(-bound, bound))
+        self.weight = nn.Parameter(he_normal(*shape, fan_in=inputs * kernel_size**2))
+        self.bias = nn.Parameter(torch.zeros(members, outputs))
         self.stride, self.padding = stride, kernel_size // 2
 
     def forward(

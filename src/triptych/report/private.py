@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from triptych.data.prepared import Split
 
 EACH = 16  # images of a class in a grid
+EDGE = 64  # grey of the lines between them
 
 
 def sample_grid(split: Split, path: Path, *, title: str, each: int = EACH) -> None:
@@ -18,7 +19,7 @@ def sample_grid(split: Split, path: Path, *, title: str, each: int = EACH) -> No
     classes = np.unique(split.labels)
     rows = [_row(split.images[split.labels == label][:each], each) for label in classes]
     axes.imshow(np.concatenate(rows).squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    height = split.images.shape[2]
+    height = split.images.shape[2] + 1
     axes.set(title=title, xticks=[], yticks=height * (np.arange(len(classes)) + 0.5), yticklabels=classes)
     axes.set_ylabel("label")
     figure.savefig(path, dpi=120)
@@ -28,9 +29,10 @@ def _row(
     images: UInt8[np.ndarray, "n channels height width"], each: int
 ) -> UInt8[np.ndarray, "height columns channels"]:
     """Images side by side; black where there are fewer than `each`."""
-    row = np.zeros((each, *images.shape[1:]), np.uint8)
-    row[: len(images)] = images
-    return np.concatenate(list(row.transpose(0, 2, 3, 1)), axis=1)
+    n, channels, height, width = (each, *images.shape[1:])
+    row = np.full((n, height + 1, width + 1, channels), EDGE, np.uint8)
+    row[: len(images), :height, :width] = images.transpose(0, 2, 3, 1)
+    return np.concatenate(list(row), axis=1)
 
 
 def accuracy_bars(synthetic: np.ndarray, real: np.ndarray, path: Path) -> None:
