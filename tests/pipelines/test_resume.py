@@ -1,0 +1,72 @@
+"""kill -9 in the middle of a training, and on: nothing lost, nothing understated."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.pipelines.conftest import Checkout, make_checkout
+from triptych.data.files import sha256
+
+LONG = {
+    "reference": ["private.classifier.epochs=30"],
+    "private_train": ["private.steps=600", "private.noise_multiplier=12.5"],
+}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A clone with everything that comes before the two trainings."""
+    clone = make_checkout(tmp_path_factory.mktemp("resume"))
+    clone.stage("prepare", "out=data/prepared/real", "tracking.uri=null")
+    clone.stage("private_warm_start", "out=out/private/warm_start", "tracking.uri=null")
+    return clone
+
+
+def kill_after_checkpoint(clone: Checkout, stage: str, *overrides: str) -> None:
+    """Start the stage and kill it when it has moved on from its first checkpoint."""
+    command = [sys.executable, "-m", f"pipelines.{stage}", "experiment=smoke", *overrides]
+    environment = {**os.environ, "PYTHONPATH": str(clone.path / "src"), "OMP_NUM_THREADS": "1"}
+    job = subprocess.Popen(command, cwd=clone.path, env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(clone.path.glob(".ckpt/*/*/last.ckpt")):
+        assert job.poll() is None, "the stage ended before its first checkpoint"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(0.1)
+    job.send_signal(signal.SIGKILL)
+    assert job.wait() == -signal.SIGKILL
+
+
+def train(clone: Checkout, stage: str, out: Path, *, kill: bool) -> Path:
+    overrides = [*LONG[stage], f"out={out}", "tracking.uri=null"]
+    if kill:
+        kill_after_checkpoint(clone, stage, *overrides)
+        assert not out.exists(), "a killed stage must not show results"
+    clone.stage(stage, *overrides)
+    assert not list(clone.path.glob(".ckpt/*/*")), "a finished stage leaves no checkpoints"
+    return out
+
+
+def test_killed_classifier_training_ends_bit_identical(prepared: Checkout, tmp_path: Path):
+    """A resumed run is the run that was never killed."""
+    whole = train(prepared, "reference", tmp_path / "whole", kill=False)
+    resumed = train(prepared, "reference", tmp_path / "resumed", kill=True)
+    for name in ("classifier.safetensors", "private_curves.csv", "metrics.json", "run.json"):
+        assert sha256(whole / name) == sha256(resumed / name), name
+
+
+def test_killed_private_training_pays_its_steps_again(prepared: Checkout, tmp_path: Path):
+    """The ledger never understates: steps repeated after a kill cost epsilon once more."""
+    whole = train(prepared, "private_train", tmp_path / "whole", kill=False)
+    resumed = train(prepared, "private_train", tmp_path / "resumed", kill=True)
+    planned, paid = (json.loads((out / "certificate.json").read_text()) for out in (whole, resumed))
+    assert planned["steps"] == planned["steps_taken"] == 600
+    assert paid["steps"] > 600
+    assert paid["epsilon"] > planned["epsilon"]
+    assert len((resumed / "ledger.jsonl").read_text().splitlines()) == paid["steps"] + 1
