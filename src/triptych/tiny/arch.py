@@ -25,6 +25,10 @@ def scale_channels(base: int, width_mult: float) -> int:
     return rounded + DIVISOR if rounded < 0.9 * exact else rounded
 
 
+def _pick(values: tuple[int, ...], rng: np.random.Generator) -> int:
+    return values[rng.integers(len(values))]
+
+
 @dataclass(frozen=True)
 class Block:
     """The choices for one inverted bottleneck."""
@@ -129,16 +133,16 @@ class SearchSpace:
         return self._arch(tuple(self._random_stage(stage, rng) for stage in self.stages))
 
     def _random_stage(self, stage: StageSpace, rng: np.random.Generator) -> tuple[Block, ...]:
-        return tuple(self._random_block(rng) for _ in range(rng.choice(stage.depths)))
+        return tuple(self._random_block(rng) for _ in range(_pick(stage.depths, rng)))
 
     def _random_block(self, rng: np.random.Generator) -> Block:
-        return Block(int(rng.choice(self.kernel_sizes)), int(rng.choice(self.expand_ratios)))
+        return Block(_pick(self.kernel_sizes, rng), _pick(self.expand_ratios, rng))
 
     def mutate(self, arch: ArchConfig, rng: np.random.Generator, probability: float) -> ArchConfig:
         """Draw each depth and each block anew with `probability`; blocks that appear are random."""
 
         def stage(blocks: tuple[Block, ...], choices: StageSpace) -> tuple[Block, ...]:
-            depth = int(rng.choice(choices.depths)) if rng.random() < probability else len(blocks)
+            depth = _pick(choices.depths, rng) if rng.random() < probability else len(blocks)
             return tuple(
                 blocks[i] if i < len(blocks) and rng.random() >= probability else self._random_block(rng)
                 for i in range(depth)

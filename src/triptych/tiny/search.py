@@ -57,8 +57,7 @@ class Evolution:
             def evaluate(draw: Callable[[], ArchConfig]) -> Candidate:
                 candidate = self.evaluate(*self._fitting(draw))
                 bar.update()
-                best = max(self.evaluated.values(), key=lambda c: c.rank)
-                bar.set_postfix(best=f"{best.accuracy:.4f}", macs=best.cost.macs)
+                bar.set_postfix(accuracy=f"{candidate.accuracy:.4f}", macs=candidate.cost.macs)
                 return candidate
 
             population = [evaluate(lambda: self.space.random(self.rng)) for _ in range(config.population)]
