@@ -66,10 +66,12 @@ class Builder:
     def weights(self, shape, channels, taps):
         """Weights, bias, scales, and the output scale that suits them."""
         weight = self.rng.integers(-127, 128, shape).astype(np.int8)
-        weight_scale = self.rng.uniform(0.001, 0.02, channels).astype(np.float32)
-        weight_scale *= np.float32(10.0) ** -self.rng.integers(0, 4, channels).astype(np.float32)
+        natural = self.rng.uniform(0.01, 0.1)  # what one step of the output is worth
+        weight_scale = self.rng.uniform(0.1, 1, channels)
+        weight_scale *= 10.0 ** -self.rng.integers(0, 4, channels)
+        weight_scale *= natural / (self.scale(self.last) * 73 * math.sqrt(taps) * weight_scale.max())
+        weight_scale = weight_scale.astype(np.float32)
         bias = self.rng.integers(-3000, 3000, channels).astype(np.int32)
-        natural = self.scale(self.last) * weight_scale.max() * 73 * 60 * math.sqrt(taps) / 60
         return {"weight": weight, "bias": bias, "weight_scale": weight_scale}, natural
 
     def conv(self):

@@ -6,16 +6,13 @@ that the export builds; a stated reserve for runtime and application is added.
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from math import prod
 
 from triptych.config import BoardConfig, ReserveConfig
 from triptych.errors import ConfigError
+from triptych.graph.cost import constant_bytes, count_macs
 from triptych.graph.memory import plan
-from triptych.graph.ops import Conv2D, DepthwiseConv2D, Graph, Op, Weighted
 from triptych.tiny.arch import ArchConfig, SearchSpace
 from triptych.tiny.export import shape_graph
-
-BYTES_PER_CHANNEL = 9  # int32 bias, int32 multiplier, int8 shift
 
 
 @dataclass(frozen=True)
@@ -67,20 +64,8 @@ class CostModel:
             macs=count_macs(graph),
             parameters=weights + channels,
             peak_sram=plan(graph).peak + self.reserve.sram,
-            flash=weights + BYTES_PER_CHANNEL * channels + self.reserve.flash,
+            flash=constant_bytes(graph) + self.reserve.flash,
         )
-
-
-def count_macs(graph: Graph) -> int:
-    """Multiply-accumulates of the operators with weights, for one image; padding counts as work."""
-    return sum(_macs(op, graph) for op in graph.weighted())
-
-
-def _macs(op: Op, graph: Graph) -> int:
-    assert isinstance(op, Weighted)
-    spatial = isinstance(op, Conv2D | DepthwiseConv2D)
-    positions = prod(graph[op.output].shape[1:3]) if spatial else 1
-    return positions * op.weight.size
 
 
 def board_limits(board: BoardConfig) -> Limits:

@@ -1,0 +1,29 @@
+"""Our integer arithmetic against LiteRT, byte for byte."""
+
+import numpy as np
+from hypothesis import assume, given, settings
+from networks import graphs, inputs_of_size
+
+from triptych.engine.oracle import run_litert
+from triptych.engine.reference import run
+from triptych.errors import UnsupportedError
+from triptych.graph.ops import Graph
+from triptych.graph.tflite import write_tflite
+
+
+def reference_or_refused(graph: Graph, images: np.ndarray, **how) -> np.ndarray:
+    """The reference's outputs; networks that the engine refuses (overflow) are not examples."""
+    try:
+        return run(graph, images, **how)
+    except UnsupportedError:
+        assume(False)
+        raise
+
+
+@settings(max_examples=60, deadline=None)
+@given(graphs())
+def test_reference_equals_litert_reference_kernels(graph: Graph):
+    """Equality with the kernels that define TFLite is the claim; 'close' hides rounding bugs."""
+    images = inputs_of_size(graph, 8)
+    expected = reference_or_refused(graph, images)
+    np.testing.assert_array_equal(run_litert(write_tflite(graph), images), expected)
