@@ -55,8 +55,11 @@ class ExactResume(pl.Callback):
         loader = trainer.train_dataloader
         if not trainer.fit_loop.restarted_mid_epoch or not isinstance(loader, DataLoader):
             return
+        loop = trainer.fit_loop.epoch_loop
+        if loop.batch_progress.is_last_batch:  # the epoch is complete: Lightning goes on with the next
+            return
         if isinstance(loader.sampler, EpochSampler):
-            done = trainer.fit_loop.epoch_loop.batch_idx + 1  # batches that the checkpoint covers
+            done = loop.batch_idx + 1  # batches that the checkpoint covers
             loader.sampler.skip = done * (loader.batch_size or 1)
 
     def on_train_batch_start(
