@@ -1,0 +1,126 @@
+"""A network that uses the colour must be told from one that does not."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from triptych.data.prepared import Split
+from triptych.data.shift import ColourLaw, paint
+from triptych.robust.diagnostics import (
+    Trial,
+    compare,
+    confidence,
+    group_accuracies,
+    headline,
+    mean_and_sd,
+    recoloured_accuracies,
+)
+
+SIZE = 400
+
+
+class ReadsColour(nn.Module):
+    """Answers with the tenth that the colour lies in."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        total = images.flatten(2).sum(2, dtype=torch.float32)
+        tenth = (10 * total[:, 0] / total.sum(1)).clamp(max=9).long()
+        return nn.functional.one_hot(tenth, 10).float()
+
+
+class ReadsImage(nn.Module):
+    """Answers with the label that is written into the grey level."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        grey = images.sum(1, dtype=torch.int64)[:, 0, 0]
+        return nn.functional.one_hot((grey - 200) // 5, 10).float()
+
+
+@pytest.fixture(scope="module")
+def trial() -> Trial:
+    labels = np.arange(SIZE) % 10
+    grey = np.tile((200 + 5 * labels).astype(np.uint8)[:, None, None], (1, 4, 4))
+    law = ColourLaw(10, 1.0, seed=0)
+    source, target = law.source("source_test", labels), law.target("target_test", SIZE)
+    return Trial(Split(paint(grey, source), labels), Split(paint(grey, target), labels), target)
+
+
+def test_a_network_that_reads_the_colour_is_found_out(trial: Trial):
+    """Perfect on the source; on the target right where colours agree; at chance in fresh colours."""
+    metrics = compare([ReadsColour()], [trial], "before", ways=10, redraws=5, seed=0)
+    assert metrics["source_accuracy_before"] > 0.95
+    assert metrics["accuracy_group_aligned_before"] > 0.9
+    assert metrics["accuracy_group_conflicting_before"] < 0.1
+    assert metrics["target_accuracy_before"] < 0.25
+    assert metrics["accuracy_recoloured_before_mean"] == pytest.approx(0.1, abs=0.04)
+    assert 0 < metrics["accuracy_recoloured_before_sd"] < 0.04
+
+
+def test_a_network_that_ignores_the_colour_is_cleared(trial: Trial):
+    """Any number below 1 would be the diagnosis' own error."""
+    metrics = compare([ReadsImage()], [trial], "before", ways=10, redraws=5, seed=0)
+    assert {value for name, value in metrics.items() if not name.endswith("_sd")} == {1.0}
+
+
+def test_groups_are_told_apart_by_colour_and_label():
+    """Counted by hand: colours 0.05 and 0.95 point to labels 0 and 9."""
+    groups = group_accuracies(
+        np.array([0, 1, 1, 9]),
+        np.array([0, 0, 1, 9]),
+        np.array([0.05, 0.05, 0.05, 0.05], np.float32),
+        ways=10,
+    )
+    assert groups == {"accuracy_group_aligned": 1 / 2, "accuracy_group_conflicting": 1.0}
+
+
+def test_an_empty_group_has_no_accuracy():
+    """A mean of nothing would be NaN, which JSON does not have."""
+    groups = group_accuracies(np.array([0]), np.array([0]), np.array([0.05], np.float32), ways=10)
+    assert groups == {"accuracy_group_aligned": 1.0}
+
+
+def test_every_redraw_has_colours_of_its_own(trial: Trial):
+    """Repeating one draw would report a deviation of 0."""
+    values = recoloured_accuracies(ReadsColour(), trial.source, redraws=6, rng=np.random.default_rng(0))
+    assert len(values) == 6
+    assert len(set(values)) > 1
+
+
+def test_mean_and_sd_over_the_repetitions_that_have_the_metric():
+    """The sample deviation, as the results tables state it; no deviation of a single value."""
+    summary = mean_and_sd([{"a": 1.0, "b": 5.0}, {"a": 3.0}], "after")
+    assert summary == {"a_after": 2.0, "a_after_sd": np.sqrt(2), "b_after": 5.0, "b_after_sd": 0.0}
+
+
+@pytest.mark.parametrize("objective", ["pseudo_label", "entropy"])
+def test_headline_is_that_of_the_configured_objective(objective: str):
+    """`robust.objective` decides which target accuracy is called the result."""
+    metrics = {
+        "source_accuracy_before": 0.97,
+        "source_accuracy_before_sd": 0.01,
+        "target_accuracy_before": 0.8,
+        "source_accuracy_pseudo_label": 0.5,
+        "target_accuracy_pseudo_label": 0.88,
+        "target_accuracy_pseudo_label_sd": 0.02,
+        "target_accuracy_entropy": 0.86,
+        "target_accuracy_entropy_sd": 0.03,
+    }
+    after = headline(metrics, objective)
+    assert after == {
+        "source_accuracy": 0.97,
+        "source_accuracy_sd": 0.01,
+        "target_accuracy": metrics[f"target_accuracy_{objective}"],
+        "target_accuracy_sd": metrics[f"target_accuracy_{objective}_sd"],
+    }
+
+
+def test_confidence_of_an_indifferent_network():
+    """Known values: log 10 nats, and one tenth."""
+
+    class Indifferent(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.zeros(len(images), 10)
+
+    values = confidence(Indifferent(), np.zeros((3, 2, 4, 4), np.uint8))
+    assert values == pytest.approx({"target_entropy": np.log(10), "target_confidence": 0.1})

@@ -1,0 +1,248 @@
+"""Training: repetitions apart, no target labels, rounds on time, exact resume."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import nn
+
+from triptych.config import EntropyConfig, PseudoLabelConfig, ShiftConfig, SourceConfig
+from triptych.data.prepared import Split
+from triptych.data.resume import ExactResume
+from triptych.data.shift import read_repetition, read_unlabelled, shift, write_shifted
+from triptych.robust.datamodule import SourceDataModule, TargetDataModule
+from triptych.robust.losses import entropy
+from triptych.robust.module import Adaptation, SourceTraining
+from triptych.robust.networks import build, predict
+from triptych.robust.objectives import Entropy, PseudoLabel
+
+SGD = {"batch_size": 16, "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.002}
+SOURCE = SourceConfig(epochs=3, reweight=20, reweight_after=2, **SGD)
+ENTROPY = EntropyConfig(epochs=4, source_weight=1.0, **SGD)
+PSEUDO_LABEL = PseudoLabelConfig(
+    epochs=6, source_weight=0.5, rounds=3, threshold=0.3, balance=True, soft=False, **SGD
+)
+SHAPE, REPETITIONS, EXAMPLES = (2, 4, 4), 2, 48
+
+pytestmark = [
+    # Lightning advises workers for its loaders; the batches are slices of memory.
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    # ExactResume and EpochSampler continue where the checkpoint was made.
+    pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch"),
+    # The trainer that resumes keeps no checkpoints of its own.
+    pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`"),
+]
+Training = TypeVar("Training", SourceTraining, Adaptation)
+
+
+def digits(seed: int, size: int) -> Split:
+    """Images in which the label is a bright pixel among noise."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 100, (size, 1, 4, 4), np.uint8)
+    labels = rng.integers(0, 10, size)
+    images[np.arange(size), 0, labels // 4, labels % 4] = 255
+    return Split(images, labels)
+
+
+def networks(repetitions: int = REPETITIONS) -> list[nn.Module]:
+    return list(build(SHAPE, [8], 10, repetitions=repetitions, seed=0))
+
+
+def weights(module: nn.Module) -> torch.Tensor:
+    return torch.cat([value.detach().flatten() for value in module.parameters()])
+
+
+def trainer(epochs: int, *callbacks: pl.Callback, max_steps: int = -1) -> pl.Trainer:
+    return pl.Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        max_steps=max_steps,
+        logger=False,
+        callbacks=[ExactResume(0), *callbacks],
+        enable_checkpointing=any(isinstance(each, ModelCheckpoint) for each in callbacks),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        deterministic=True,
+    )
+
+
+def prepared(folder: Path, target_labels: np.ndarray | None = None) -> Path:
+    """A shifted data set whose target half has labels of its own, or the given ones."""
+    train, test = digits(0, 2 * EXAMPLES), digits(1, 10)
+    if target_labels is not None:
+        train.labels[EXAMPLES:] = target_labels
+    config = ShiftConfig(ways=10, p=0.9, source_train_size=40, source_test_size=8)
+    write_shifted(folder, shift(train, test, config, seed=0), card={})
+    return folder
+
+
+def source_data(folder: Path, repetitions: int = REPETITIONS) -> SourceDataModule:
+    train, test = (
+        [read_repetition(folder, name, r)[0] for r in range(repetitions)]
+        for name in ("source_train", "source_test")
+    )
+    return SourceDataModule(train, test, batch_size=16, seed=0)
+
+
+def target_data(folder: Path) -> TargetDataModule:
+    target = [read_unlabelled(folder, "target_train", r) for r in range(REPETITIONS)]
+    source = [read_repetition(folder, "source_train", r)[0] for r in range(REPETITIONS)]
+    return TargetDataModule(target, source, batch_size=16, seed=0)
+
+
+def source_training(repetitions: int = REPETITIONS) -> SourceTraining:
+    return SourceTraining(networks(repetitions), SOURCE, examples=40)
+
+
+def adaptation(objective: str) -> Adaptation:
+    if objective == "entropy":
+        return Adaptation(networks(), Entropy(), ENTROPY)
+    pseudo = PseudoLabel(PSEUDO_LABEL, repetitions=REPETITIONS, examples=EXAMPLES, classes=10)
+    return Adaptation(networks(), pseudo, PSEUDO_LABEL)
+
+
+def test_a_repetition_is_trained_as_if_it_were_alone(tmp_path: Path):
+    """One fit for all repetitions is a convenience that must not couple them."""
+    folder = prepared(tmp_path)
+    both = source_training()
+    alone = source_training(1)
+    trainer(SOURCE.epochs).fit(both, source_data(folder))
+    trainer(SOURCE.epochs).fit(alone, source_data(folder, 1))
+    assert torch.equal(weights(both.networks[0]), weights(alone.networks[0]))
+    assert not torch.equal(weights(both.networks[0]), weights(both.networks[1]))
+
+
+def test_source_training_learns_the_source(tmp_path: Path):
+    """Without it every comparison would be one of untrained networks."""
+    data = source_data(prepared(tmp_path))
+    module = SourceTraining(networks(), replace(SOURCE, reweight=1), examples=40)
+    trainer(60).fit(module, data)
+    for repetition, network in enumerate(module.networks):
+        predicted = predict(network, data.train.images[repetition]).argmax(1)
+        assert (predicted == data.train.labels[repetition]).float().mean() > 0.9
+
+
+def test_errors_of_the_young_network_weigh_more(tmp_path: Path):
+    """Exactly those that it made after `reweight_after` epochs, and no others."""
+    data = source_data(prepared(tmp_path))
+    module = source_training()
+    early = source_training()
+    trainer(SOURCE.reweight_after).fit(early, data)
+    trainer(SOURCE.epochs).fit(module, data)
+    for repetition, network in enumerate(early.networks):
+        wrong = predict(network, data.train.images[repetition]).argmax(1) != data.train.labels[repetition]
+        assert 0 < wrong.sum() < 40
+        assert torch.equal(module.weights[repetition], torch.where(wrong, 20.0, 1.0))
+
+
+@pytest.mark.parametrize("objective", ["entropy", "pseudo_label"])
+def test_permuting_the_target_labels_changes_no_bit(tmp_path: Path, objective: str):
+    """Adaptation is unsupervised: labels of the target must not reach it by any path."""
+    labels = np.random.default_rng(5).integers(0, 10, EXAMPLES)
+    results = []
+    for name, target_labels in (("one", None), ("other", labels)):
+        module = adaptation(objective)
+        data = target_data(prepared(tmp_path / name, target_labels))
+        trainer(module.config.epochs).fit(module, data)
+        results.append(weights(module))
+    assert torch.equal(*results)
+    assert not torch.equal(results[0], weights(adaptation(objective)))  # it did train
+
+
+def test_entropy_of_the_target_falls(tmp_path: Path):
+    """The one thing that the objective promises."""
+    data, module = target_data(prepared(tmp_path)), adaptation("entropy")
+
+    def entropies() -> list[float]:
+        logits = [
+            predict(net, images) for net, images in zip(module.networks, data.train.images, strict=True)
+        ]
+        return [entropy(each).mean().item() for each in logits]
+
+    before = entropies()
+    trainer(20).fit(module, data)
+    assert all(a < b / 2 for a, b in zip(entropies(), before, strict=True))
+
+
+class CountedPseudoLabel(PseudoLabel):
+    """Notes when rounds begin: `epoch` is set by the test's callback."""
+
+    def __init__(self) -> None:
+        super().__init__(PSEUDO_LABEL, repetitions=REPETITIONS, examples=EXAMPLES, classes=10)
+        self.epoch, self.begun = 0, []
+
+    def begin_round(self, repetition: int, logits: torch.Tensor) -> None:
+        super().begin_round(repetition, logits)
+        self.begun.append((self.epoch, repetition))
+
+
+def test_rounds_begin_on_time_for_every_repetition(tmp_path: Path):
+    """Six epochs, three rounds: new pseudo-labels in epochs 0, 2 and 4, and only there."""
+    objective = CountedPseudoLabel()
+
+    class Clock(pl.Callback):
+        def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            objective.epoch = trainer.current_epoch
+
+    module = Adaptation(networks(), objective, PSEUDO_LABEL)
+    trainer(PSEUDO_LABEL.epochs, Clock()).fit(module, target_data(prepared(tmp_path)))
+    assert objective.begun == [(epoch, r) for epoch in (0, 2, 4) for r in range(REPETITIONS)]
+
+
+def killed_and_resumed(
+    make: Callable[[], Training], data: pl.LightningDataModule, folder: Path, *, killed_after: int
+) -> Training:
+    """Train with a checkpoint every batch, stop, and go on with a new module in a new trainer."""
+    part, resumed = make(), make()
+    keep = ModelCheckpoint(folder / "checkpoints", save_last=True, every_n_train_steps=1)
+    trainer(part.config.epochs, keep, max_steps=killed_after).fit(part, data)
+    last = str(folder / "checkpoints/last.ckpt")
+    trainer(part.config.epochs).fit(resumed, data, ckpt_path=last, weights_only=True)
+    return resumed
+
+
+@pytest.mark.parametrize("objective", ["entropy", "pseudo_label"])
+@pytest.mark.parametrize("killed_after", [4, 6, 8])
+def test_a_killed_adaptation_ends_at_the_same_bits(tmp_path: Path, objective: str, killed_after: int):
+    """Three batches an epoch: killed within a round, at its end, within the next one."""
+    data, whole = target_data(prepared(tmp_path)), adaptation(objective)
+    trainer(whole.config.epochs).fit(whole, data)
+    resumed = killed_and_resumed(lambda: adaptation(objective), data, tmp_path, killed_after=killed_after)
+    assert torch.equal(weights(resumed), weights(whole))
+
+
+@pytest.mark.parametrize("killed_after", [4, 6, 8])
+def test_a_killed_source_training_ends_at_the_same_bits(tmp_path: Path, killed_after: int):
+    """The weights of the errors are part of the state, whenever they were set."""
+    data, whole = source_data(prepared(tmp_path)), source_training()
+    trainer(SOURCE.epochs).fit(whole, data)
+    resumed = killed_and_resumed(source_training, data, tmp_path, killed_after=killed_after)
+    assert torch.equal(weights(resumed), weights(whole))
+    assert torch.equal(resumed.weights, whole.weights)
+
+
+def test_every_epoch_shows_each_repetition_every_example_once(tmp_path: Path):
+    """The per-repetition order must be a permutation, or examples would be lost unseen."""
+    data = target_data(prepared(tmp_path))
+    seen = torch.cat([index for _, index, _, _ in data.train_dataloader()], dim=1)
+    assert seen.shape == (REPETITIONS, EXAMPLES)
+    assert torch.equal(seen.sort(dim=1).values, torch.arange(EXAMPLES).expand(REPETITIONS, -1))
+    assert not torch.equal(seen[0], seen[1])
+
+
+def test_batches_pair_images_with_their_own_labels(tmp_path: Path):
+    """A slip of one axis would train on shuffled labels."""
+    folder = prepared(tmp_path)
+    data = source_data(folder)
+    for images, labels, index in data.train_dataloader():
+        for r in range(REPETITIONS):
+            split = read_repetition(folder, "source_train", r)[0].take(index[r].numpy())
+            np.testing.assert_array_equal(images[r].numpy(), split.images)
+            np.testing.assert_array_equal(labels[r].numpy(), split.labels)
