@@ -6,7 +6,7 @@ from pipelines.stage import Metrics, Stage, stage
 @stage("robust_diagnose")
 def main(stage: Stage) -> Metrics:
     from triptych.data.shift import read_law, read_repetition
-    from triptych.report.robust import group_accuracies
+    from triptych.report.robust import group_accuracies, theory
     from triptych.robust.diagnostics import Trial, compare, headline
     from triptych.robust.networks import build, load_networks
 
@@ -34,6 +34,7 @@ def main(stage: Stage) -> Metrics:
         metrics |= compare(networks, trials, name, ways=ways, redraws=robust.redraws, seed=config.seed)
     captions = {"_before": "source only", "_pseudo_label": "pseudo-labels", "_entropy": "entropy"}
     group_accuracies(metrics, captions, stage.out / "group_accuracies.png")
+    theory(stage.out / "theory.png")
     return metrics | headline(metrics, robust.objective)
 
 

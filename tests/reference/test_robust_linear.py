@@ -58,7 +58,7 @@ def test_r_stays_finite_where_its_factors_overflow():
     ("s", "ratio"), [(0.1, 2.139), (0.25, 1.781), (0.5, 1.523), (1.0, 1.301), (2.0, 1.140)]
 )
 def test_threshold_separates_shrinking_from_growing(s: float, ratio: float):
-    """Above it the spurious direction loses, below it gains."""
+    """Above it the gradient shrinks the spurious direction, below it stretches it."""
     assert threshold(s) == pytest.approx(ratio, abs=6e-4)
     assert dr_ds(1.01 * ratio * s, s) > 0 > dr_ds(0.99 * ratio * s, s)
 
@@ -92,7 +92,7 @@ def test_failure_a_classifier_that_ignores_the_signal_keeps_ignoring_it():
     assert dr_ds(*TARGET.projection(path[-1])) < 0
 
 
-def test_failure_below_the_threshold_the_spurious_weight_grows():
+def test_failure_far_below_the_threshold_the_spurious_weight_grows():
     """A start that is hardly better than chance gets worse, although it sees the signal."""
     target = Gaussians(mean=np.array([0.3, 0.0]), sd=np.array([0.5, 2.0]))
     path = descend(target, np.array([0.6, 0.8]), steps=300, step_size=0.1)

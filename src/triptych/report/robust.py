@@ -8,6 +8,7 @@ from jaxtyping import UInt8
 from matplotlib.figure import Figure
 
 from triptych.data.prepared import Split
+from triptych.robust.linear import Gaussians, descend, threshold
 
 GROUPS = {"aligned": "colour points to the label", "conflicting": "colour points elsewhere"}
 
@@ -19,7 +20,7 @@ def coloured_samples(source: Split, target: Split, path: Path, *, each: int = 6)
         classes = np.unique(split.labels)
         rows = [_row(split.images[split.labels == label][:each], each) for label in classes]
         axes.imshow(np.concatenate(rows), interpolation="nearest")
-        height = split.images.shape[2]
+        height = split.images.shape[2] + 1
         axes.set(title=name, xticks=[], yticks=height * (np.arange(len(classes)) + 0.5), yticklabels=classes)
     figure.supylabel("label")
     figure.suptitle("red is the share c of the image, cyan the share 1 - c")
@@ -27,10 +28,11 @@ def coloured_samples(source: Split, target: Split, path: Path, *, each: int = 6)
 
 
 def _row(images: UInt8[np.ndarray, "n 2 height width"], each: int) -> UInt8[np.ndarray, "height columns 3"]:
-    """Images side by side, red and cyan; black where there are fewer than `each`."""
-    row = np.zeros((each, *images.shape[2:], 3), np.uint8)
-    row[: len(images), :, :, 0] = images[:, 0]
-    row[: len(images), :, :, 1:] = images[:, 1, :, :, None]
+    """Images side by side, red and cyan, with a black line after each; black where there are too few."""
+    height, width = images.shape[2:]
+    row = np.zeros((each, height + 1, width + 1, 3), np.uint8)
+    row[: len(images), :-1, :-1, 0] = images[:, 0]
+    row[: len(images), :-1, :-1, 1:] = images[:, 1, :, :, None]
     return np.concatenate(list(row), axis=1)
 
 
@@ -55,5 +57,29 @@ def group_accuracies(metrics: Mapping[str, float], stages: Mapping[str, str], pa
         ylabel="accuracy on the target",
         title="Who is right when the colour misleads",
     )
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside lower center", ncols=2)
+    figure.savefig(path, dpi=120)
+
+
+def theory(path: Path) -> None:
+    """The linear theory: where the spurious weight goes from five starts, and the threshold that decides.
+
+    Two Gaussians with signal 1 ± 0.5 and a spurious axis 0 ± 1.5; the last start ignores the signal.
+    """
+    target = Gaussians(mean=np.array([1.0, 0.0]), sd=np.array([0.5, 1.5]))
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    weight, ratio = figure.subplots(1, 2)
+    s = np.linspace(0.05, 2, 60)
+    ratio.plot(s, [threshold(each) for each in s], "k-", label="threshold: above it the gradient shrinks w2")
+    for angle in (15, 30, 40, 60, 90):
+        w = np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle))]) if angle < 90 else np.eye(2)[1]
+        steps = descend(target, w, steps=400, step_size=0.1)
+        line = weight.plot(steps[:, 1], label=f"w2 = {w[1]:.2f} at the start")[0]
+        m, sd = np.array([target.projection(step) for step in steps]).T
+        ratio.plot(sd, m / sd, color=line.get_color(), alpha=0.6)
+        ratio.plot(sd[0], m[0] / sd[0], "o", color=line.get_color())
+    weight.set(xlabel="step", ylabel="spurious weight w2", title="Entropy minimisation, linear classifier")
+    weight.legend(fontsize="small")
+    ratio.set(xlabel="s", ylabel="m / s", title="The same paths, from the dot onwards")
+    ratio.legend(fontsize="small")
     figure.savefig(path, dpi=120)

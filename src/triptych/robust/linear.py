@@ -3,8 +3,10 @@
 A binary classifier sign(w·x) with unit w sees the signal x1 and the spurious x2.
 On one component of the target, w·x is normal with mean m and standard deviation
 s, and the loss is r(m, s) = E exp(-|w·x|), which behaves as the entropy does.
-The spurious direction shrinks where the gradient in s is positive: where m / s
-lies above `threshold(s)` (Chen, Wei, Kumar, Ma, arXiv 2006.10032, section 4).
+A step shrinks the spurious weight where the derivative in s is positive: where
+m / s lies above `threshold(s)` (Chen, Wei, Kumar, Ma, arXiv 2006.10032, section
+4). That is sufficient, not necessary: on the unit sphere the spurious weight
+also falls where the signal's grows faster.
 """
 
 from dataclasses import dataclass
