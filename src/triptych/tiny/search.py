@@ -62,7 +62,8 @@ class Evolution:
 
             population = [evaluate(lambda: self.space.random(self.rng)) for _ in range(config.population)]
             for _ in range(config.iterations):
-                parents = sorted(population, key=lambda c: c.rank, reverse=True)[: config.parents]
+                different = dict.fromkeys(population)  # or copies of the best crowd out the rest
+                parents = sorted(different, key=lambda c: c.rank, reverse=True)[: config.parents]
                 children = self._children(parents, config)
                 population = parents + [evaluate(draw) for draw in children]
         return max(population, key=lambda c: c.rank)
