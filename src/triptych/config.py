@@ -432,6 +432,17 @@ class QuantizationConfig:
 
 
 @dataclass
+class MeasureConfig:
+    """How many test inputs the simulated board runs, each compared byte for byte."""
+
+    inputs: int = 1000
+
+    def check(self) -> None:
+        """Raise ConfigError where a value is impossible."""
+        require(self.inputs >= 100, f"tiny.measure.inputs={self.inputs} proves little; at least 100")
+
+
+@dataclass
 class TinyConfig:
     """TinyNAS: search space, supernet, search and quantization."""
 
@@ -440,10 +451,18 @@ class TinyConfig:
     supernet: SupernetConfig = field(default_factory=SupernetConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     quantization: QuantizationConfig = field(default_factory=QuantizationConfig)
+    measure: MeasureConfig = field(default_factory=MeasureConfig)
 
     def check(self) -> None:
         """Raise ConfigError where a value is impossible."""
-        for section in (self.space, self.reserve, self.supernet, self.search, self.quantization):
+        for section in (
+            self.space,
+            self.reserve,
+            self.supernet,
+            self.search,
+            self.quantization,
+            self.measure,
+        ):
             section.check()
 
     def check_data(self, train_size: int) -> None:

@@ -39,3 +39,7 @@ class BoardError(TriptychError):
 
 class FaultError(TriptychError):
     """The simulated processor stopped on a fault; names the address."""
+
+
+class MismatchError(TriptychError):
+    """The board computed something else than its reference; names the first input that differs."""

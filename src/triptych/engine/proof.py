@@ -10,16 +10,17 @@ from triptych.engine.toolchain import build_firmware
 from triptych.errors import FaultError
 
 
-def prove_peak(folder: Path, elf: Path, board: BoardConfig, *, stack: int) -> int:
+def prove_peak(folder: Path, scratch: Path, board: BoardConfig, *, stack: int) -> int:
     """Bytes of RAM, in whole pages, that suffice while one page less does not.
 
-    Links the sources in `folder` again, to `elf`, with a stack of `stack` bytes
-    (the measured depth) and maps only the pages that this firmware occupies.
+    Links the sources in `folder` again, into `scratch`, with a stack of `stack`
+    bytes (the measured depth) and maps only the pages that this firmware occupies.
     Raises FaultError where it does not run in them, or still runs in less.
     """
     rounded = -(-stack // 8) * 8
-    write_atomic(folder / "proof.ld", linker_script(board, stack=rounded).encode())
-    build_firmware(folder, elf, board, linker_script="proof.ld")
+    script = scratch / "proof.ld"
+    write_atomic(script, linker_script(board, stack=rounded).encode())
+    elf = build_firmware(folder, scratch / "proof.elf", board, linker_script=script)
     needed = rounded + Simulator(elf, board).image.static_sram
     pages = -(-needed // PAGE)
     if status := Simulator(elf, board, sram=pages * PAGE).boot():

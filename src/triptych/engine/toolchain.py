@@ -20,13 +20,13 @@ BARE = [
 TIMEOUT = 600  # seconds; a hung compiler must not hang a pipeline
 
 
-def build_firmware(folder: Path, elf: Path, board: BoardConfig, *, linker_script: str = "linker.ld") -> Path:
-    """Compile and link every C file of `folder` for the board.
+def build_firmware(folder: Path, elf: Path, board: BoardConfig, *, linker_script: Path | None = None) -> Path:
+    """Compile and link every C file of `folder` for the board, by its own linker script or another.
 
     Raises BoardError with both numbers where flash or SRAM is too small, and
     ToolchainError with the compiler's text otherwise.
     """
-    script = folder / linker_script
+    script = linker_script or folder / "linker.ld"
     try:
         compile_c(folder, elf, [*BARE, f"-mcpu={CPU[board.cpu]}", "-T", str(script)])
     except ToolchainError as error:

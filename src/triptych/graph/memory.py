@@ -45,6 +45,11 @@ class Plan:
     peak: int  # bytes of the arena
     lower_bound: int  # no plan of these lifetimes is lower
 
+    def offset(self, span: Lifetime) -> int:
+        """Where `span`, one of `lifetimes`, begins."""
+        scratch = {_scratch_of(output): at for output, at in self.scratch.items()}
+        return (self.tensors | scratch)[span.name]
+
 
 def plan(graph: Graph) -> Plan:
     """Place the activations and scratch of an int8 network; reads shapes alone."""
@@ -108,7 +113,11 @@ def plane_of(op: DepthwiseConv2D, output: Tensor) -> tuple[int, int]:
 
 def scratch_name(op: Op) -> str:
     """Name of the lifetime of the scratch of `op`."""
-    return f"scratch of {op.output}"
+    return _scratch_of(op.output)
+
+
+def _scratch_of(output: str) -> str:
+    return f"scratch of {output}"
 
 
 Group = list[Lifetime]  # one offset: a lifetime and those that alias it

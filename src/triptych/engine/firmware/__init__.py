@@ -10,6 +10,9 @@ from jaxtyping import Int8
 from triptych.config import BoardConfig
 from triptych.data.files import write_atomic
 from triptych.engine.emit import emit
+from triptych.errors import BoardError
+from triptych.graph.cost import constant_bytes
+from triptych.graph.memory import plan
 from triptych.graph.ops import Graph
 
 FLASH_ORIGIN, SRAM_ORIGIN = 0x0800_0000, 0x2000_0000  # STM32
@@ -40,6 +43,21 @@ def write_firmware(
     }
     for name, text in sources.items():
         write_atomic(folder / name, text.encode())
+
+
+def require_room(graph: Graph, board: BoardConfig) -> None:
+    """Raise BoardError where arena and stack exceed the SRAM, or the constants alone the flash.
+
+    The linker has the last word; this says so before anything is compiled.
+    """
+    needs = {"sram": plan(graph).peak + STACK_RESERVE, "flash": constant_bytes(graph)}
+    for key, need in needs.items():
+        limit: int = getattr(board, key)
+        if need > limit:
+            raise BoardError(
+                f"the network needs {need} bytes of {key}, but board.{key}={limit} ({board.name}); "
+                f"search again for this board or choose a larger one"
+            )
 
 
 def linker_script(board: BoardConfig, *, stack: int) -> str:

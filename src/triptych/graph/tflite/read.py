@@ -5,6 +5,7 @@
 import struct
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -45,6 +46,16 @@ def _parse(content: bytes) -> Node:
         return schema.ModelT.InitFromPackedBuf(content, 0)
     except (struct.error, ValueError, IndexError, TypeError, AttributeError, OverflowError) as error:
         raise DataError(f"a corrupt .tflite file ({error}); write it again") from error
+
+
+def read_tflite_file(path: Path) -> Graph:
+    """The network in a `.tflite` file; errors name the file."""
+    try:
+        return read_tflite(path.read_bytes())
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist; run `dvc repro` to make it") from error
+    except (DataError, UnsupportedError) as error:
+        raise type(error)(f"{path}: {error}") from error
 
 
 class _Reader:

@@ -1,0 +1,34 @@
+"""Compile the firmware, run it on the simulated board, and compare it byte for byte."""
+
+from pipelines.stage import Metrics, Stage, stage
+
+
+@stage("tiny_measure")
+def main(stage: Stage) -> Metrics:
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    from triptych.data.files import write_json
+    from triptych.engine.inputs import read_inputs
+    from triptych.engine.measure import measure
+    from triptych.graph.memory import plan
+    from triptych.graph.tflite import read_tflite_file
+    from triptych.report.memory import memory_map
+
+    quantized = stage.inputs / "out/tiny/quantize"
+    graph = read_tflite_file(quantized / "model.tflite")
+    content = (quantized / "model.tflite").read_bytes()
+    inputs, labels = read_inputs(quantized / "test_inputs.safetensors", graph)
+    size = stage.config.tiny.measure.inputs
+    firmware = stage.inputs / "out/tiny/generate/firmware"
+    with TemporaryDirectory() as folder:
+        result = measure(
+            firmware, content, stage.config.board, inputs[:size], labels[:size], scratch=Path(folder)
+        )
+    memory_map(graph, plan(graph), stage.out / "memory_map.png")
+    write_json(stage.out / "footprint.json", result.footprint)
+    return result.metrics
+
+
+if __name__ == "__main__":
+    main()

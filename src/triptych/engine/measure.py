@@ -1,0 +1,100 @@
+"""The firmware's numbers: compiled, simulated, compared, proved."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int8, Int64
+
+from triptych.config import BoardConfig
+from triptych.engine.oracle import run_litert
+from triptych.engine.proof import prove_peak
+from triptych.engine.reference import run
+from triptych.engine.simulate import Run, Simulator
+from triptych.engine.toolchain import build_firmware
+from triptych.errors import MismatchError
+from triptych.graph.cost import count_macs
+from triptych.graph.memory import plan
+from triptych.graph.ops import Graph
+from triptych.graph.tflite import read_tflite
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Numbers for `metrics.json`, and where the bytes went for `footprint.json`."""
+
+    metrics: dict[str, float]
+    footprint: dict[str, Any]
+
+
+def measure(
+    firmware: Path,
+    content: bytes,
+    board: BoardConfig,
+    inputs: Int8[np.ndarray, "n height width channels"],
+    labels: Int64[np.ndarray, " n"],
+    *,
+    scratch: Path,
+) -> Measurement:
+    """Build the sources in `firmware`, run `inputs` on the board, and compare every output byte.
+
+    content  the `.tflite` file that the firmware was generated from
+    scratch  a folder for object files
+
+    Raises MismatchError where the board differs from the reference or from LiteRT,
+    BoardError where the firmware does not fit, FaultError where it faults.
+    """
+    graph = read_tflite(content)
+    elf = build_firmware(firmware, scratch / "firmware.elf", board)
+    simulator = Simulator(elf, board)
+    if status := simulator.boot():
+        raise MismatchError(f"{status} output bytes of the board's self-test differ from its test vector")
+    on_board = simulator.run(inputs, graph[graph.output].size)
+    _compare(on_board, run(graph, inputs), "the integer reference")
+    _compare(on_board, run_litert(content, inputs), "LiteRT's reference kernels")
+    image = simulator.image
+    worst = int(on_board.instructions.max())
+    sizes = {
+        "arena": image.sizes["model_arena"],
+        "stack": on_board.stack,
+        "peak_sram": image.static_sram + on_board.stack,
+        "sram_proven": prove_peak(firmware, scratch, board, stack=on_board.stack),
+        "flash": image.flash,
+    }
+    metrics = {
+        **sizes,
+        "instructions": worst,
+        "instructions_per_mac": round(worst / count_macs(graph), 4),
+        "board_accuracy": float((on_board.outputs.argmax(1) == labels).mean()),
+        "mismatches_reference": 0,
+        "mismatches_litert": 0,
+        "inputs_compared": len(inputs),
+    }
+    limits = {"board": board.name, "board_sram": board.sram, "board_flash": board.flash}
+    return Measurement(metrics, {**limits, **sizes, "tensors": _tensors(graph)})
+
+
+def _compare(on_board: Run, expected: Int8[np.ndarray, "n ..."], judge: str) -> None:
+    differs = on_board.outputs != expected.reshape(on_board.outputs.shape)
+    if differs.any():
+        first = int(np.flatnonzero(differs.any(axis=1))[0])
+        raise MismatchError(
+            f"the board differs from {judge} in {int(differs.sum())} bytes of {differs.size}, "
+            f"first on input {first}: {on_board.outputs[first].tolist()}"
+        )
+
+
+def _tensors(graph: Graph) -> list[dict[str, Any]]:
+    """Offset, size and lifetime of everything in the arena."""
+    placed = plan(graph)
+    return [
+        {
+            "name": span.name,
+            "offset": placed.offset(span),
+            "size": span.size,
+            "first": span.first,
+            "last": span.last,
+        }
+        for span in placed.lifetimes
+    ]
