@@ -74,7 +74,7 @@ def test_gaussian_profile_is_the_hockey_stick_integral(noise, at):
     """Independent of the closed form: integrate (p - e^eps q)+ over two unit-distance Gaussians."""
 
     def excess(x: float) -> float:
-        return max(norm.pdf(x, 1, noise) - math.exp(at) * norm.pdf(x, 0, noise), 0.0)
+        return float(norm.pdf(x, 1, noise) - math.exp(at) * norm.pdf(x, 0, noise))
 
     crossing = noise**2 * at + 0.5
     integral, _ = quad(excess, crossing, max(crossing, 1) + 12 * noise)
@@ -89,7 +89,7 @@ def test_one_subsampled_release_matches_its_mixture(noise, at):
 
     def excess(x: float) -> float:
         base = norm.pdf(x, 0, noise)
-        return (1 - rate) * base + rate * norm.pdf(x, 1, noise) - math.exp(at) * base
+        return float((1 - rate) * base + rate * norm.pdf(x, 1, noise) - math.exp(at) * base)
 
     crossing = noise**2 * math.log1p(math.expm1(at) / rate) + 0.5  # where the loss is `at`
     integral, _ = quad(excess, crossing, crossing + 12 * noise, epsabs=1e-16)

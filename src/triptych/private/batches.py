@@ -13,6 +13,7 @@ from triptych.data.resume import EpochSampler, derived_seed
 
 ShardImages = UInt8[Tensor, "repeats shards batch channels height width"]
 ShardLabels = Int64[Tensor, "repeats shards batch"]
+Batch = list[Tensor]  # of ShardImages and ShardLabels, as the loader delivers them
 
 
 class StepBatches(Dataset):

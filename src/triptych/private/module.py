@@ -13,7 +13,7 @@ from torch.optim import Adam
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from triptych.config import DataConfig, PrivateConfig
-from triptych.private.batches import ShardImages, ShardLabels
+from triptych.private.batches import Batch
 from triptych.private.ensemble import Images, Labels, build_ensemble
 from triptych.private.generators import Generator
 from triptych.private.losses import discriminator_loss
@@ -48,7 +48,7 @@ class GSWGAN(pl.LightningModule):
             Adam(self.ensemble.parameters(), self.config.discriminator.learning_rate, BETAS),
         ]
 
-    def training_step(self, batch: tuple[ShardImages, ShardLabels], batch_idx: int) -> None:
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
         if self.releaser.exhausted:
             self.trainer.should_stop = True
             return

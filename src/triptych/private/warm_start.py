@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.optim import Adam
 
 from triptych.config import DataConfig, PrivateConfig
-from triptych.private.batches import ShardImages, ShardLabels
+from triptych.private.batches import Batch
 from triptych.private.ensemble import Images, Labels, build_ensemble
 from triptych.private.generators import draw_latent
 from triptych.private.losses import discriminator_loss
@@ -64,7 +64,7 @@ class WarmStart(pl.LightningModule):
             Adam(self.generators.parameters(), generator, BETAS),
         ]
 
-    def training_step(self, batch: tuple[ShardImages, ShardLabels], batch_idx: int) -> None:
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
         images, labels = batch[0][0] / 255, batch[1][0]
         teach, forge = cast("list[torch.optim.Optimizer]", self.optimizers())
 

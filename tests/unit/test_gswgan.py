@@ -1,0 +1,225 @@
+"""What the privacy argument demands of training: isolation, one door, payment before use."""
+
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from triptych.config import (
+    ClassifierConfig,
+    DataConfig,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    PrivateConfig,
+    TrainerConfig,
+    WarmStartConfig,
+)
+from triptych.data.partition import partition
+from triptych.data.prepared import Split
+from triptych.errors import ConfigError
+from triptych.privacy.certificate import mechanism
+from triptych.privacy.ledger import Ledger
+from triptych.privacy.noise import SeededSource
+from triptych.private.batches import ShardDataModule, StepBatches
+from triptych.private.module import GSWGAN
+from triptych.private.release import Releaser, affordable_steps, labels_seen, one_process, terms
+from triptych.private.sampling import draw_samples
+from triptych.private.warm_start import WarmStart
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The 'train_dataloader' does not have many workers",
+    "ignore:.*LeafSpec.*is deprecated",  # Lightning 2.6 beside torch 2.13
+)
+
+DATA = DataConfig("digits", image_size=8, train_size=24, test_size=1)
+CONFIG = PrivateConfig(
+    discriminators=6,
+    generator=GeneratorConfig(kind="mlp", width=8, learning_rate=1e-3, average=0.5),
+    discriminator=DiscriminatorConfig(kind="mlp", width=4, batch_size=3, learning_rate=1e-2),
+    warm_start=WarmStartConfig(steps=3, width=4, learning_rate=1e-2),
+    classifier=ClassifierConfig(width=2, epochs=1, batch_size=8, learning_rate=1e-3),
+    steps=4,
+    rows=5,
+    discriminator_steps=2,
+    noise_multiplier=5.0,
+    epsilon_budget=10.0,
+    samples_per_class=2,
+)
+INDEPENDENT = replace(CONFIG, release="independent", accountant="pld")
+CONV = replace(CONFIG, discriminator=replace(CONFIG.discriminator, kind="conv", width=2))
+
+
+@pytest.fixture
+def records():
+    rng = np.random.default_rng(0)
+    return Split(rng.integers(0, 256, (24, 1, 8, 8)).astype(np.uint8), np.arange(24) % 10)
+
+
+Module = TypeVar("Module", bound=pl.LightningModule)
+
+
+def neighbour(split, index):
+    """The same records but one."""
+    images, labels = split.images.copy(), split.labels.copy()
+    images[index], labels[index] = 255 - images[index], (labels[index] + 1) % 10
+    return Split(images, labels)
+
+
+def fit(module: Module, split: Split, config: PrivateConfig, *, steps: int) -> Module:
+    shards = partition(24, config.discriminators, seed=0)
+    size = config.discriminator.batch_size
+    repeats = 1 if isinstance(module, WarmStart) else config.discriminator_steps
+    batches = StepBatches(split, shards, steps=steps, repeats=repeats, batch_size=size, seed=0)
+    torch.manual_seed(1)
+    trainer = pl.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+    )
+    trainer.fit(module, ShardDataModule(batches))
+    return module
+
+
+@pytest.fixture
+def gswgan(tmp_path):
+    """Makes modules, each with a ledger of its own that is closed afterwards."""
+    ledgers = []
+
+    def make(split, config, *, limit=100, generator_rate=None):
+        torch.manual_seed(0)
+        ledger = Ledger(tmp_path / f"ledger{len(ledgers)}.jsonl", mechanism(terms(config)))
+        ledgers.append(ledger)
+        seen = labels_seen(split.labels, partition(24, config.discriminators, seed=0), 10)
+        if generator_rate is not None:
+            config = replace(config, generator=replace(config.generator, learning_rate=generator_rate))
+        return GSWGAN(config, DATA, Releaser(config, ledger, SeededSource(), limit, seen))
+
+    yield make
+    for ledger in ledgers:
+        ledger.close()
+
+
+def changed_members(first, second):
+    """The discriminators whose weights differ in any bit."""
+    states = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    return {j for a, b in states for j in range(len(a)) if not torch.equal(a[j], b[j])}
+
+
+@pytest.mark.parametrize("config", [CONFIG, CONV], ids=["mlp", "conv"])
+def test_one_record_changes_one_discriminator_of_the_warm_start(records, config):
+    """A statistic shared between members would put a record into more than one block."""
+    trained = []
+    for split in (records, neighbour(records, 7)):
+        torch.manual_seed(0)
+        trained.append(fit(WarmStart(config, DATA), split, config, steps=3).ensemble)
+    shards = partition(24, 6, seed=0)
+    assert changed_members(*trained) == {int(np.nonzero((shards == 7).any(1))[0][0])}
+
+
+@pytest.mark.parametrize("config", [CONFIG, CONV], ids=["mlp", "conv"])
+def test_one_record_changes_one_discriminator_of_the_main_loop(records, config, gswgan):
+    """With the generator held still: what a record does must stay in its shard until the release."""
+    trained = [
+        fit(gswgan(split, config, generator_rate=1e-30), split, config, steps=3).ensemble
+        for split in (records, neighbour(records, 7))
+    ]
+    shards = partition(24, 6, seed=0)
+    assert changed_members(*trained) == {int(np.nonzero((shards == 7).any(1))[0][0])}
+
+
+class Silence:
+    """A source without noise; its draws are the row numbers."""
+
+    name = "silence"
+
+    def normal(self, *shape):
+        return torch.zeros(*shape, dtype=torch.float64)
+
+    def draws(self, count, choices):
+        return torch.arange(count) % choices
+
+
+@pytest.mark.parametrize("config", [CONFIG, INDEPENDENT], ids=["full", "independent"])
+def test_a_hostile_discriminator_moves_the_release_no_further_than_accounted(records, config, gswgan):
+    """End to end through the door: the change of the released sum is at most the certified sensitivity."""
+    module = gswgan(records, config)
+    door = replace(module.releaser, source=Silence(), seen=torch.ones(6, 10, dtype=torch.bool))
+    fake, labels = torch.rand(5, 1, 8, 8), torch.arange(5)
+    before = door(module.ensemble, fake, labels, step=0)
+    with torch.no_grad():
+        for parameter in module.ensemble.parameters():
+            parameter[2] = parameter[2] * -1e6
+    after = door(module.ensemble, fake, labels, step=1)
+    difference = (after - before).flatten(1)
+    summed = difference.norm() * 6 if config.release == "full" else difference.norm(dim=1).max()
+    assert summed <= terms(config).sensitivity * (1 + 1e-5)
+    assert summed > 0.1 * terms(config).clip_norm
+    if config.release == "independent":
+        assert difference[[0, 1, 3, 4]].abs().max() == 0  # rows of other discriminators
+
+
+def test_the_full_release_is_the_mean_of_clipped_blocks(records, gswgan):
+    """The generator follows the discriminators' mean opinion, as in a plain GAN, when nothing is clipped."""
+    config = replace(CONFIG, clip_norm=1e6)
+    module = gswgan(records, config)
+    door = replace(module.releaser, source=Silence(), seen=torch.ones(6, 10, dtype=torch.bool))
+    fake, labels = torch.rand(5, 1, 8, 8, requires_grad=True), torch.arange(5)
+    released = door(module.ensemble, fake.detach(), labels, step=0)
+    loss = -module.ensemble(fake.expand(6, -1, -1, -1, -1), labels.expand(6, -1)).mean(0).sum()
+    (plain,) = torch.autograd.grad(loss, fake)
+    assert torch.allclose(released, plain, atol=1e-6)
+
+
+def test_discriminators_abstain_on_labels_they_never_saw(records, gswgan):
+    """Their opinion would be noise that eats the clipping bound of the informed rows."""
+    module = gswgan(records, CONFIG)
+    none_seen = replace(module.releaser, source=Silence(), seen=torch.zeros(6, 10, dtype=torch.bool))
+    fake, labels = torch.rand(5, 1, 8, 8), torch.arange(5)
+    assert none_seen(module.ensemble, fake, labels, step=0).abs().max() == 0
+    seen = labels_seen(np.array([0, 1, 1, 3]), np.array([[0, 1], [2, 3]]), 4)
+    assert seen.tolist() == [[True, True, False, False], [False, True, False, True]]
+
+
+def test_every_step_is_paid_before_it_is_taken(records, gswgan):
+    """The ledger must have as many entries as the generator has taken steps."""
+    module = fit(gswgan(records, CONFIG), records, CONFIG, steps=4)
+    assert int(module.steps_taken) == module.releaser.ledger.steps == 4
+
+
+def test_training_stops_cleanly_where_the_budget_ends(records, gswgan):
+    """After steps were repeated, the planned number no longer fits: the last ones are left out."""
+    module = gswgan(records, CONFIG, limit=3)
+    module.releaser.ledger.record(0)  # lost in a kill, paid already
+    fit(module, records, CONFIG, steps=4)
+    assert int(module.steps_taken) == 2
+    assert module.releaser.ledger.steps == 3
+
+
+def test_too_much_epsilon_is_refused_with_what_would_fit():
+    """Before the first step, with numbers that can be typed in."""
+    with pytest.raises(ConfigError, match=r"cost epsilon=.*noise_multiplier=(\S+) or steps=(\d+)") as caught:
+        affordable_steps(replace(CONFIG, steps=10_000))
+    noise, steps = str(caught.value).split("noise_multiplier=")[-1].split(" or steps=")
+    assert affordable_steps(replace(CONFIG, steps=int(steps))) == int(steps)
+    assert affordable_steps(replace(CONFIG, steps=10_000, noise_multiplier=float(noise) * 1.001)) >= 10_000
+
+
+def test_several_processes_are_refused():
+    """Each would release on its own, and one ledger would count one of them."""
+    with pytest.raises(ConfigError, match=r"trainer\.devices=2"):
+        one_process(TrainerConfig(devices=2))
+
+
+def test_samples_are_balanced_and_belong_to_the_average(records, gswgan):
+    """Downstream stages take them for a prepared training split."""
+    module = gswgan(records, CONFIG)
+    samples = draw_samples(module.released, 7, batch_size=16)
+    assert samples.images.shape == (70, 1, 8, 8)
+    assert samples.images.dtype == np.uint8
+    assert samples.class_counts(10) == [7] * 10
