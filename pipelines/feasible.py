@@ -16,7 +16,8 @@ def check_feasible(config: Config, panel: str) -> None:
         affordable_steps(config.private)
     if panel == "tiny":
         from triptych.tiny.arch import search_spaces
-        from triptych.tiny.cost import CostModel, board_limits, require_feasible
+        from triptych.tiny.cost import board_limits, require_feasible, subnet_cost
 
         spaces = search_spaces(config.tiny.space, config.data)
-        require_feasible(spaces, CostModel(config.tiny.reserve), board_limits(config.board))
+        limits = board_limits(config.board, config.tiny.reserve)
+        require_feasible(spaces, subnet_cost, limits)

@@ -13,7 +13,7 @@ def main(stage: Stage) -> Metrics:
     from triptych.graph.tflite import write_tflite
     from triptych.quantization.calibrate import calibrate, run_float
     from triptych.quantization.lower import lower
-    from triptych.tiny.cost import CostModel
+    from triptych.tiny.cost import subnet_cost
     from triptych.tiny.export import export
     from triptych.tiny.files import hold_out, read_arch, read_space, read_supernet, tensors
     from triptych.tiny.inputs import PIXEL_RANGE, to_int8
@@ -42,7 +42,7 @@ def main(stage: Stage) -> Metrics:
     return {
         "subnet_accuracy": (run_float(network, test).argmax(1) == labels).double().mean().item(),
         "int8_accuracy": float((run(integer, inputs.numpy()).argmax(1) == labels.numpy()).mean()),
-        **CostModel(config.tiny.reserve)(space, arch).to_json(),
+        **subnet_cost(space, arch).to_json(),
     }
 
 

@@ -11,7 +11,7 @@ def main(stage: Stage) -> Metrics:
     from triptych.data.prepared import read_split
     from triptych.report.tiny import pareto
     from triptych.tiny.arch import ArchConfig
-    from triptych.tiny.cost import CostModel, board_limits
+    from triptych.tiny.cost import board_limits, subnet_cost
     from triptych.tiny.files import hold_out, read_space, read_supernet, tensors
     from triptych.tiny.recalibrate import subnet_accuracy
     from triptych.tiny.search import Evolution, candidates_csv, pareto_front
@@ -28,8 +28,8 @@ def main(stage: Stage) -> Metrics:
     def accuracy_of(arch: ArchConfig) -> float:
         return subnet_accuracy(supernet, arch, x, *validation)
 
-    cost, limits = CostModel(config.tiny.reserve), board_limits(config.board)
-    evolution = Evolution(space, cost, limits, accuracy_of, np.random.default_rng(config.seed))
+    limits = board_limits(config.board, config.tiny.reserve)
+    evolution = Evolution(space, subnet_cost, limits, accuracy_of, np.random.default_rng(config.seed))
     best = evolution.run(settings, progress=config.trainer.progress_bar)
 
     candidates = list(evolution.evaluated.values())

@@ -11,17 +11,19 @@ def main(stage: Stage) -> Metrics:
     from triptych.data.files import write_json
     from triptych.report.tiny import macs_cdf
     from triptych.tiny.arch import search_spaces
-    from triptych.tiny.cost import CostModel, board_limits, require_feasible
+    from triptych.tiny.cost import board_limits, require_feasible, subnet_cost
     from triptych.tiny.space import choose, survey
 
     config = stage.config
     settings = config.tiny.space
-    cost, limits = CostModel(config.tiny.reserve), board_limits(config.board)
+    limits = board_limits(config.board, config.tiny.reserve)
     spaces = search_spaces(settings, config.data)
-    require_feasible(spaces, cost, limits)
+    require_feasible(spaces, subnet_cost, limits)
     bar = tqdm(spaces, desc="space", disable=not config.trainer.progress_bar)
     surveys = [
-        survey(space, cost, limits, samples=settings.samples, rng=np.random.default_rng((config.seed, i)))
+        survey(
+            space, subnet_cost, limits, samples=settings.samples, rng=np.random.default_rng((config.seed, i))
+        )
         for i, space in enumerate(bar)
     ]
     chosen = choose(surveys, settings.min_share)

@@ -3,9 +3,8 @@ from hypothesis import given, settings
 from subnets import SPACE, archs, images, supernet
 from torch.utils.flop_counter import FlopCounterMode
 
-from triptych.config import ReserveConfig
 from triptych.tiny.arch import ArchConfig
-from triptych.tiny.cost import CostModel
+from triptych.tiny.cost import subnet_cost
 
 
 @settings(max_examples=25, deadline=None)
@@ -15,4 +14,4 @@ def test_macs_equal_torchs_count_of_the_forward_pass(arch: ArchConfig):
     network = supernet(SPACE)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(images(SPACE, 1), arch)
-    assert 2 * CostModel(ReserveConfig(0, 0))(SPACE, arch).macs == counter.get_total_flops()
+    assert 2 * subnet_cost(SPACE, arch).macs == counter.get_total_flops()

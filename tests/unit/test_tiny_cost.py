@@ -2,19 +2,16 @@ import numpy as np
 import pytest
 from subnets import EVEN, SPACE
 
-from triptych.config import ReserveConfig
+from triptych.config import BoardConfig, ReserveConfig
 from triptych.errors import ConfigError
-from triptych.tiny.cost import Cost, CostModel, Limits, require_feasible
+from triptych.tiny.cost import Cost, Limits, board_limits, require_feasible, subnet_cost
 from triptych.tiny.space import Survey, choose, survey
 
-FREE = CostModel(ReserveConfig(0, 0))
 
-
-def test_the_reserve_is_part_of_the_prediction():
+def test_the_reserve_is_taken_from_the_board():
     """Runtime and application share the board; a network that fills it alone does not run."""
-    bare = FREE(SPACE, SPACE.smallest())
-    reserved = CostModel(ReserveConfig(1000, 2000))(SPACE, SPACE.smallest())
-    assert reserved == Cost(bare.macs, bare.parameters, bare.peak_sram + 1000, bare.flash + 2000)
+    board = BoardConfig(name="small", sram=32768, flash=131072)
+    assert board_limits(board, ReserveConfig(1000, 2000)) == Limits(31768, 129072)
 
 
 def test_both_limits_are_hard():
@@ -27,26 +24,26 @@ def test_both_limits_are_hard():
 
 def test_a_board_that_is_too_small_is_refused_before_any_work():
     """The message must say what the smallest subnet needs, what the board has, and what to do."""
-    smallest = FREE(SPACE, SPACE.smallest())
+    smallest = subnet_cost(SPACE, SPACE.smallest())
     with pytest.raises(ConfigError) as caught:
-        require_feasible([EVEN, SPACE], FREE, Limits(smallest.peak_sram - 1, 1 << 20))
-    for words in (str(smallest.peak_sram), str(smallest.flash), "board.sram=", "Choose a larger board"):
+        require_feasible([EVEN, SPACE], subnet_cost, Limits(smallest.peak_sram - 1, 1 << 20))
+    for words in (str(smallest.peak_sram), str(smallest.flash), "tiny.reserve", "Choose a larger board"):
         assert words in str(caught.value)
 
 
 def test_one_space_that_fits_is_enough():
     """The others are merely not chosen."""
-    smallest = FREE(SPACE, SPACE.smallest())
-    require_feasible([EVEN, SPACE], FREE, Limits(smallest.peak_sram, 1 << 20))
+    smallest = subnet_cost(SPACE, SPACE.smallest())
+    require_feasible([EVEN, SPACE], subnet_cost, Limits(smallest.peak_sram, 1 << 20))
 
 
 def test_a_survey_keeps_the_macs_of_what_fits():
     """Means over networks that the board cannot hold say nothing about the board."""
-    limits = Limits(FREE(SPACE, SPACE.largest()).peak_sram - 1, 1 << 20)
-    found = survey(SPACE, FREE, limits, samples=50, rng=np.random.default_rng(0))
+    limits = Limits(subnet_cost(SPACE, SPACE.largest()).peak_sram - 1, 1 << 20)
+    found = survey(SPACE, subnet_cost, limits, samples=50, rng=np.random.default_rng(0))
     assert 0 < found.share < 1
     assert list(found.macs) == sorted(found.macs)
-    assert max(found.macs) < FREE(SPACE, SPACE.largest()).macs
+    assert max(found.macs) < subnet_cost(SPACE, SPACE.largest()).macs
 
 
 def test_the_space_with_the_largest_mean_macs_wins():

@@ -54,6 +54,6 @@ def pareto(candidates: Sequence[Candidate], front: Sequence[Candidate], best: Ca
         ylabel="validation accuracy",
         title=f"{len(candidates)} subnets evaluated, all within the board's limits",
     )
-    figure.colorbar(points, label="predicted peak SRAM (KiB)")
+    figure.colorbar(points, label="peak SRAM of the network (KiB)")
     axes.legend(loc="lower right")
     figure.savefig(path, dpi=120)

@@ -1,11 +1,13 @@
-"""What a subnet costs on a board: exact MACs and parameters, predicted peak SRAM and Flash.
+"""What a subnet costs on a board: exact MACs, parameters, arena and constants.
 
 Peak SRAM comes from the planner that the code generator uses, on the graph
-that the export builds; a stated reserve for runtime and application is added.
+that the export builds, so prediction and firmware cannot disagree. What the
+runtime, its code and the application need is subtracted from the board instead
+(`tiny.reserve`).
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from triptych.config import BoardConfig, ReserveConfig
 from triptych.errors import ConfigError
@@ -17,7 +19,7 @@ from triptych.tiny.export import shape_graph
 
 @dataclass(frozen=True)
 class Cost:
-    """`parameters` counts folded weights and biases; memory is in bytes, reserves included."""
+    """`parameters` counts folded weights and biases; bytes of the arena and of the constants."""
 
     macs: int
     parameters: int
@@ -34,9 +36,12 @@ class Cost:
         }
 
 
+Costing = Callable[[SearchSpace, ArchConfig], Cost]
+
+
 @dataclass(frozen=True)
 class Limits:
-    """What the board has, in bytes."""
+    """What a network may use, in bytes."""
 
     sram: int
     flash: int
@@ -46,34 +51,23 @@ class Limits:
         return cost.peak_sram <= self.sram and cost.flash <= self.flash
 
 
-Costing = Callable[[SearchSpace, ArchConfig], Cost]
+def subnet_cost(space: SearchSpace, arch: ArchConfig) -> Cost:
+    """Cost of one subnet."""
+    graph = shape_graph(space, arch)
+    return Cost(
+        macs=count_macs(graph),
+        parameters=sum(op.weight.size + op.bias.size for op in graph.weighted()),
+        peak_sram=plan(graph).peak,
+        flash=constant_bytes(graph),
+    )
 
 
-@dataclass(frozen=True)
-class CostModel:
-    """Costs subnets with the same reserve."""
-
-    reserve: ReserveConfig
-
-    def __call__(self, space: SearchSpace, arch: ArchConfig) -> Cost:
-        """Cost of one subnet."""
-        graph = shape_graph(space, arch)
-        weights = sum(op.weight.size for op in graph.weighted())
-        channels = sum(op.bias.size for op in graph.weighted())
-        return Cost(
-            macs=count_macs(graph),
-            parameters=weights + channels,
-            peak_sram=plan(graph).peak + self.reserve.sram,
-            flash=constant_bytes(graph) + self.reserve.flash,
-        )
+def board_limits(board: BoardConfig, reserve: ReserveConfig) -> Limits:
+    """The memory of the board, less what is reserved."""
+    return Limits(board.sram - reserve.sram, board.flash - reserve.flash)
 
 
-def board_limits(board: BoardConfig) -> Limits:
-    """The memory of the configured board."""
-    return Limits(board.sram, board.flash)
-
-
-def require_feasible(spaces: list[SearchSpace], cost: CostModel, limits: Limits) -> None:
+def require_feasible(spaces: list[SearchSpace], cost: Costing, limits: Limits) -> None:
     """Raise ConfigError where not even the smallest subnet of any space fits the board."""
     costs = [(cost(space, space.smallest()), space) for space in spaces]
     if any(limits.fit(smallest) for smallest, _ in costs):
@@ -82,7 +76,7 @@ def require_feasible(spaces: list[SearchSpace], cost: CostModel, limits: Limits)
     raise ConfigError(
         f"no subnet fits the board: the smallest (width_mult={space.width_mult}, "
         f"resolution={space.resolution}) needs a peak SRAM of {smallest.peak_sram} and a Flash of "
-        f"{smallest.flash} bytes, of which tiny.reserve={asdict(cost.reserve)}; board.sram={limits.sram}, "
-        f"board.flash={limits.flash}. Choose a larger board, or smaller tiny.space.width_mults, "
-        "resolutions or depths"
+        f"{smallest.flash} bytes; board.sram and board.flash less tiny.reserve leave {limits.sram} and "
+        f"{limits.flash}. Choose a larger board, a smaller tiny.reserve, or smaller "
+        "tiny.space.width_mults, resolutions or depths"
     )
