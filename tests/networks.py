@@ -176,3 +176,38 @@ def inputs_of_size(graph: Graph, n: int, seed: int = 0) -> np.ndarray:
     images = np.clip(np.rint(noise), -128, 127).astype(np.int8)
     images[0], images[-1] = -128, 127
     return images
+
+
+def example_graph(seed: int = 0) -> Graph:
+    """One fixed network with every operator: stem, inverted bottleneck with residual, pool, classifier."""
+    rng = np.random.default_rng(seed)
+    tensors: dict[str, Tensor] = {}
+    ops = []
+
+    def tensor(name, shape, scale, zero_point):
+        tensors[name] = Tensor(name, shape, Quantization(float(np.float32(scale)), zero_point))
+        return name
+
+    def fields(shape, channels, taps):
+        return {
+            "weight": rng.integers(-127, 128, shape).astype(np.int8),
+            "bias": rng.integers(-2000, 2000, channels).astype(np.int32),
+            "weight_scale": rng.uniform(0.5, 1, channels).astype(np.float32) / np.float32(73 * taps**0.5),
+        }
+
+    x = tensor("image", (1, 21, 21, 2), 0.05, -3)
+    stem = tensor("stem", (1, 11, 11, 8), 0.05, -128)
+    ops.append(Conv2D("stem", x, stem, **fields((8, 3, 3, 2), 8, 18), stride=(2, 2), activation="relu6"))
+    wide = tensor("wide", (1, 11, 11, 24), 0.05, -128)
+    ops.append(Conv2D("expand", stem, wide, **fields((24, 1, 1, 8), 24, 8), activation="relu"))
+    deep = tensor("deep", (1, 11, 11, 24), 0.05, 7)
+    ops.append(DepthwiseConv2D("depthwise", wide, deep, **fields((1, 3, 3, 24), 24, 9)))
+    thin = tensor("thin", (1, 11, 11, 8), 0.06, 11)
+    ops.append(Conv2D("project", deep, thin, **fields((8, 1, 1, 24), 8, 24)))
+    total = tensor("sum", (1, 11, 11, 8), 0.08, -20)
+    ops.append(Add("add", thin, stem, total))
+    mean = tensor("mean", (1, 1, 1, 8), 0.08, -20)
+    ops.append(AveragePool2D("pool", total, mean, (11, 11), (1, 1)))
+    logits = tensor("logits", (1, 5), 0.05, 0)
+    ops.append(FullyConnected("classifier", mean, logits, **fields((5, 8), 5, 8)))
+    return Graph(x, logits, tensors, tuple(ops))

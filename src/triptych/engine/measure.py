@@ -24,7 +24,7 @@ from triptych.graph.tflite import read_tflite
 class Measurement:
     """Numbers for `metrics.json`, and where the bytes went for `footprint.json`."""
 
-    metrics: dict[str, float]
+    metrics: dict[str, int | float]
     footprint: dict[str, Any]
 
 

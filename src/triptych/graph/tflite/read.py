@@ -28,6 +28,8 @@ from triptych.graph.tflite.tables import ACTIVATION, CODE, CODES, IDENTIFIER, PA
 from triptych.graph.validate import validate
 
 K = TypeVar("K", bound=str)
+# what offsets and indices that point nowhere raise inside the generated parser and here
+MALFORMED = (struct.error, ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError)
 
 
 def read_tflite(content: bytes) -> Graph:
@@ -36,16 +38,13 @@ def read_tflite(content: bytes) -> Graph:
     Raises DataError where it is not a valid file, UnsupportedError that names
     operator and tensor where it is more than the engine implements.
     """
-    return validate(_Reader(_parse(content)).graph())
-
-
-def _parse(content: bytes) -> Node:
     if content[4:8] != IDENTIFIER:
         raise DataError(f"not a .tflite file: bytes 4 to 7 are {content[4:8]!r}, expected {IDENTIFIER!r}")
     try:
-        return schema.ModelT.InitFromPackedBuf(content, 0)
-    except (struct.error, ValueError, IndexError, TypeError, AttributeError, OverflowError) as error:
+        graph = _Reader(schema.ModelT.InitFromPackedBuf(content, 0)).graph()
+    except MALFORMED as error:
         raise DataError(f"a corrupt .tflite file ({error}); write it again") from error
+    return validate(graph)
 
 
 def read_tflite_file(path: Path) -> Graph:
@@ -85,6 +84,9 @@ class _Reader:
         return Graph(self.names[source], self.names[output], tensors, tuple(ops))
 
     def operator(self, operator: Node) -> Op:
+        for index in (*operator.inputs[:2], *operator.outputs):
+            if not 0 <= index < len(self.names):
+                raise DataError(f"an operator refers to tensor {index} of {len(self.names)}")
         code = self.model.operatorCodes[operator.opcodeIndex]
         code = max(code.builtinCode, code.deprecatedBuiltinCode)
         name = self.names[operator.outputs[0]]
