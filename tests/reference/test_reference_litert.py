@@ -1,8 +1,10 @@
 """Our integer arithmetic against LiteRT, byte for byte."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import assume, given, settings
-from networks import graphs, inputs_of_size
+from networks import example_graph, graphs, inputs_of_size
 
 from triptych.engine.oracle import run_litert
 from triptych.engine.reference import run
@@ -27,3 +29,15 @@ def test_reference_equals_litert_reference_kernels(graph: Graph):
     images = inputs_of_size(graph, 8)
     expected = reference_or_refused(graph, images)
     np.testing.assert_array_equal(run_litert(write_tflite(graph), images), expected)
+
+
+def test_single_rounding_is_what_xnnpack_does():
+    """The fast mode's oracle; XNNPACK computes in floating point, so exact ties may fall one step apart."""
+    graph = example_graph()
+    graph = replace(graph, ops=graph.ops[:4], output="thin")
+    graph = replace(graph, tensors={op: graph[op] for op in ("image", "stem", "wide", "deep", "thin")})
+    images = inputs_of_size(graph, 200)
+    theirs = run_litert(write_tflite(graph), images, kernels="xnnpack").astype(int)
+    differs = {rounding: theirs != run(graph, images, rounding=rounding) for rounding in ("single", "tflite")}
+    assert differs["single"].mean() < 1e-4
+    assert differs["tflite"].mean() > 1e-3
