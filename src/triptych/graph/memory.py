@@ -11,6 +11,7 @@ Inference" (2020), greedy by size and by breadth; in-place depthwise: MCUNet
 (NeurIPS 2020), section 3.2.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -145,9 +146,12 @@ def peak_of(spans: Iterable[Lifetime], at: dict[str, int]) -> int:
 
 def lower_bound(spans: Iterable[Lifetime]) -> int:
     """The most bytes alive during one operator; aliases count once."""
-    groups = _groups(spans)
-    end = max((span.last for group in groups for span in group), default=-1)
-    return max((sum(_alive(group, step) for group in groups) for step in range(end + 1)), default=0)
+    alive: Counter[int] = Counter()
+    for group in _groups(spans):
+        first, last = min(span.first for span in group), max(span.last for span in group)
+        for step in range(first, last + 1):
+            alive[step] += _alive(group, step)
+    return max(alive.values(), default=0)
 
 
 def _alive(group: Group, step: int) -> int:
