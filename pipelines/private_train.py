@@ -9,7 +9,7 @@ from pipelines.stage import Metrics, Stage, stage
 if TYPE_CHECKING:
     from triptych.private.module import GSWGAN
 
-REPORTED = ("epsilon", "epsilon_accountant", "delta", "noise_multiplier", "steps", "releases", "rng")
+REPORTED = ("epsilon", "epsilon_accountant", "delta", "noise_multiplier", "releases", "rng")
 
 
 @stage("private_train")
@@ -33,7 +33,8 @@ def main(stage: Stage) -> Metrics:
     write_json(stage.out / "certificate.json", certificate)
     shutil.copyfile(ledger, stage.out / "ledger.jsonl")
     costs = {f"epsilon_{name}": value for name, value in certificate["epsilon_by_accountant"].items()}
-    return {**{name: certificate[name] for name in REPORTED}, **costs}
+    steps = {"steps_paid": certificate["steps"], "steps_taken": certificate["steps_taken"]}
+    return {**{name: certificate[name] for name in REPORTED}, **steps, **costs}
 
 
 def _train(stage: Stage, path: Path, limit: int) -> "GSWGAN":

@@ -16,6 +16,7 @@ from triptych.privacy.mechanism import Event, describe
 
 VERSION = 1
 CAVEAT = (
+    "One certificate covers one generator: publishing several from the same data adds up. "
     "Noise is added in float64 and rounded to float32; the theorem assumes real numbers. "
     "Scores measured on private data are not covered by epsilon."
 )

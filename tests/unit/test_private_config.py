@@ -1,0 +1,72 @@
+"""Impossible settings of the private panel are refused before any work, with the fix in the text."""
+
+from dataclasses import replace
+
+import pytest
+
+from triptych.config import (
+    ClassifierConfig,
+    DataConfig,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    PrivateConfig,
+    WarmStartConfig,
+)
+from triptych.errors import ConfigError
+
+DATA = DataConfig("digits", image_size=8, train_size=1440, test_size=357)
+CONFIG = PrivateConfig(
+    discriminators=240,
+    generator=GeneratorConfig(kind="mlp", width=8, learning_rate=1e-3, average=0.5),
+    discriminator=DiscriminatorConfig(kind="mlp", width=4, batch_size=6, learning_rate=1e-2),
+    warm_start=WarmStartConfig(steps=3, width=4, learning_rate=1e-2),
+    classifier=ClassifierConfig(width=2, epochs=1, batch_size=8, learning_rate=1e-3),
+    steps=4,
+    rows=5,
+    discriminator_steps=1,
+    noise_multiplier=5.0,
+    epsilon_budget=10.0,
+    samples_per_class=2,
+)
+
+
+def test_a_sound_configuration_passes():
+    """The refusals below come from the value that each changes."""
+    CONFIG.check()
+    CONFIG.check_data(DATA)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"noise_multiplier": 0.0}, r"noise_multiplier=0\.0 must be above 0"),
+        ({"noise_multiplier": -1.0}, r"noise_multiplier=-1\.0 must be above 0"),
+        ({"delta": 0.0}, r"delta=0\.0 must lie between 0 and 1"),
+        ({"delta": 1.0}, r"delta=1\.0 must lie between 0 and 1"),
+        ({"epsilon_budget": 0.0}, r"epsilon_budget=0\.0 must be above 0"),
+        ({"steps": 0}, "steps=0 must be above 0"),
+        ({"clip_norm": 0.0}, r"clip_norm=0\.0 must be above 0"),
+        ({"release": "shared"}, "release=shared is unknown; choose one of full, independent"),
+        ({"accountant": "prv"}, "accountant=prv has no theorem for private.release=full"),
+        ({"release": "independent"}, "accountant=gdp has no theorem for private.release=independent"),
+    ],
+)
+def test_impossible_values_are_refused(change, message):
+    """Each would end in a false epsilon or a crash after hours."""
+    with pytest.raises(ConfigError, match=message):
+        replace(CONFIG, **change).check()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"discriminators": 250}, "discriminators=250 does not cut data.train_size=1440.*240 and 288"),
+        ({"delta": 0.001}, r"delta=0\.001 must be below 1/data\.train_size"),
+        ({"discriminators": 720}, "batch_size=6 exceeds the 2 images"),
+        ({"generator": replace(CONFIG.generator, kind="dcgan")}, "dcgan makes 28x28 images"),
+    ],
+)
+def test_values_that_contradict_the_data_are_refused(change, message):
+    """They depend on another group, so neither group can check them alone."""
+    with pytest.raises(ConfigError, match=message):
+        replace(CONFIG, **change).check_data(DATA)
