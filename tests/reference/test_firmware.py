@@ -17,6 +17,7 @@ from triptych.engine.reference import run
 from triptych.engine.simulate import PAGE, Simulator
 from triptych.engine.toolchain import BARE, CPU, build_firmware, compile_c
 from triptych.errors import BoardError, FaultError, MismatchError, UnsupportedError
+from triptych.graph.cost import constant_bytes
 from triptych.graph.memory import plan
 from triptych.graph.ops import Graph
 from triptych.graph.tflite import write_tflite
@@ -69,12 +70,14 @@ def test_board_equals_reference_and_litert_without_undefined_behaviour(tmp_path:
 
 @settings(COMPILED, max_examples=5)
 @given(graphs())
-def test_arena_of_the_firmware_is_the_planned_peak(tmp_path: Path, graph: Graph):
+def test_arena_and_constants_of_the_firmware_are_as_predicted(tmp_path: Path, graph: Graph):
     """The search trusts the plan; a byte more here would break its promise on the board."""
     reference_or_refused(graph, inputs_of_size(graph, 3))
     image = Simulator(build_firmware(firmware(tmp_path / "f", graph), tmp_path / "a.elf", BOARD), BOARD).image
     assert image.sizes["model_arena"] == plan(graph).peak
     assert image.static_sram == -(-plan(graph).peak // 4) * 4
+    parts = ("_weight", "_bias", "_multiplier", "_shift")
+    assert sum(size for name, size in image.sizes.items() if name.endswith(parts)) == constant_bytes(graph)
 
 
 @pytest.mark.parametrize("cpu", ["cortex_m4", "cortex_m7"])

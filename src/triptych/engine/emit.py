@@ -31,6 +31,7 @@ from triptych.graph.ops import (
     padding_of,
 )
 
+CONV2D_BLOCK = 4  # TRIPTYCH_CONV2D_BLOCK of kernels.h
 Value = int | str | tuple[int, ...] | Mapping[str, "Value"]  # of a C initialiser
 KERNELS: dict[type[Op], str] = {
     Conv2D: "conv2d",
@@ -140,7 +141,7 @@ Arrays = dict[str, NDArray[np.integer]]
 
 def _conv2d(graph: Graph, op: Conv2D, symbol: str, arrays: Arrays) -> dict[str, Value]:
     out, _, _, channels = op.weight.shape
-    arrays["weight"] = op.weight.astype(np.int8)
+    arrays["weight"] = _blocked(op.weight.astype(np.int8).reshape(out, -1))
     padded = _is_padded(graph, op)
     if padded:
         arrays["padding"] = np.full(channels, quantization_of(graph, op.input).zero_point, np.int8)
@@ -196,6 +197,14 @@ def _average_pool2d(graph: Graph, op: AveragePool2D) -> dict[str, Value]:
     low, high = clamp_range(op.activation, quantization_of(graph, op.output))
     window = _window(graph, op, op.window)
     return {"window": window, "channels": graph[op.input].shape[3], "low": low, "high": high}
+
+
+def _blocked(weight: NDArray[np.int8]) -> NDArray[np.int8]:
+    """[out, taps] in the order of `kernels.h`: blocks of output channels side by side, then the rest."""
+    out, taps = weight.shape
+    whole = out - out % CONV2D_BLOCK
+    blocks = weight[:whole].reshape(-1, CONV2D_BLOCK, taps).transpose(0, 2, 1)
+    return np.concatenate([blocks.ravel(), weight[whole:].ravel()])
 
 
 def _is_padded(graph: Graph, op: Conv2D) -> bool:

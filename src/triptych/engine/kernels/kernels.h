@@ -29,10 +29,17 @@ typedef struct {
     int32_t zero_point, low, high; /* of the output; low and high are the fused activation */
 } triptych_output;
 
+/*
+ * Weights of whole blocks of output channels lie side by side,
+ * [block][kernel_height][kernel_width][input_channels][TRIPTYCH_CONV2D_BLOCK]; each channel that
+ * remains follows as [kernel_height][kernel_width][input_channels].
+ */
+#define TRIPTYCH_CONV2D_BLOCK 4
+
 typedef struct {
     triptych_window window;
     triptych_output output;
-    const int8_t *weight;  /* [output_channels][kernel_height][kernel_width][input_channels] */
+    const int8_t *weight;
     const int8_t *padding; /* input_channels times the input's zero point; unused without padding */
     int32_t input_channels, output_channels;
 } triptych_conv2d_op;
@@ -69,7 +76,13 @@ void triptych_add(const triptych_add_op *op, const int8_t *first, const int8_t *
 void triptych_average_pool2d(const triptych_average_pool2d_op *op, const int8_t *input, int8_t *output);
 
 /* floor(value / 2^bits) */
-static inline int64_t triptych_shift_right(int64_t value, int32_t bits)
+static inline int32_t triptych_shift_right(int32_t value, int32_t bits)
+{
+    return value < 0 ? ~(~value >> bits) : value >> bits;
+}
+
+/* floor(value / 2^bits) */
+static inline int64_t triptych_shift_right_long(int64_t value, int32_t bits)
 {
     return value < 0 ? ~(~value >> bits) : value >> bits;
 }
@@ -84,10 +97,10 @@ static inline int32_t triptych_requantize(int32_t value, int32_t multiplier, int
     const int32_t left = shift > 0 ? shift : 0;
     const int32_t right = left - shift;
     const int64_t product = (int64_t)(value * ((int32_t)1 << left)) * multiplier;
-    const int32_t high = (int32_t)triptych_shift_right(product + ((int64_t)1 << 30), 31);
+    const int32_t high = (int32_t)triptych_shift_right_long(product + ((int64_t)1 << 30), 31);
     const int32_t mask = (int32_t)(((uint32_t)1 << right) - 1u);
     const int32_t threshold = (mask >> 1) + (high < 0);
-    return (int32_t)triptych_shift_right(high, right) + ((high & mask) > threshold);
+    return triptych_shift_right(high, right) + ((high & mask) > threshold);
 }
 
 /*
@@ -98,7 +111,7 @@ static inline int32_t triptych_requantize_once(int32_t value, int32_t multiplier
 {
     const int32_t right = 31 - shift;
     const int64_t half = (int64_t)1 << (right - 1);
-    return (int32_t)triptych_shift_right((int64_t)value * multiplier + half, right);
+    return (int32_t)triptych_shift_right_long((int64_t)value * multiplier + half, right);
 }
 
 /* value + zero_point, clamped to [low, high] without overflow */
