@@ -56,7 +56,8 @@ class TargetDataset(Dataset):
     """Batches (images, index, source images, source labels): the target has no labels.
 
     An epoch is one pass over the target. Beside each part of the target comes an
-    equally large part of the source, in a random order of its own.
+    equally large part of the source, in a random order of its own: the source is
+    repeated where it is smaller than the target, and cut where it is larger.
     """
 
     def __init__(
