@@ -7,8 +7,10 @@ Results appear in the output folder one whole file at a time, `run.json` last,
 and are then published to MLflow.
 """
 
+import logging
 import shutil
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -180,6 +182,9 @@ def _set_up_process(config: Config) -> None:
     import torch
     from pytorch_lightning import seed_everything
 
+    # Lightning tells every fit which accelerators it did not find, and that others are deprecated
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*treespec, LeafSpec")
     torch.set_num_threads(config.trainer.threads)
     seed_everything(config.seed, workers=True, verbose=False)
 

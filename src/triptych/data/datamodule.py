@@ -26,12 +26,11 @@ class SplitDataModule(pl.LightningDataModule):
         drop_last: bool = False,
     ) -> None:
         super().__init__()
-        self.train, self.validation = train, validation
+        self.train = train
         self.batch_size, self.seed, self.drop_last = batch_size, seed, drop_last
+        if validation:  # Lightning warns of an unused loader, so there is none
+            self.val_dataloader = lambda: DataLoader(to_dataset(validation), 1024)
 
     def train_dataloader(self) -> DataLoader:
         sampler = EpochSampler(len(self.train), seed=self.seed)
         return DataLoader(to_dataset(self.train), self.batch_size, sampler=sampler, drop_last=self.drop_last)
-
-    def val_dataloader(self) -> DataLoader | list:
-        return DataLoader(to_dataset(self.validation), 1024) if self.validation else []
