@@ -44,7 +44,7 @@ def firmware(folder: Path, graph: Graph, board: BoardConfig = BOARD) -> Path:
     return folder
 
 
-@settings(COMPILED, max_examples=25)
+@settings(COMPILED, max_examples=15)
 @given(graphs())
 def test_generated_c_equals_reference_on_this_machine(graph: Graph):
     """The same sources on another processor: no assumption about endianness, alignment or word size."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,35 @@ def test_unknown_operators_are_named():
         UnsupportedError, match=r"operator SOFTMAX \(writes 'stem'\) is not implemented; known: Add"
     ):
         read_tflite(bytes(builder.Output()))
+
+
+def with_reshape(shape: list[int]) -> bytes:
+    """The example network with a reshape before its classifier."""
+    model: Any = schema.ModelT.InitFromPackedBuf(CONTENT, 0)
+    main = model.subgraphs[0]
+    classifier = main.operators[CLASSIFIER]
+    flat = deepcopy(main.tensors[classifier.inputs[0]])
+    flat.name, flat.shape = "flat", shape
+    main.tensors.append(flat)
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.RESHAPE
+    model.operatorCodes.append(code)
+    reshape = schema.OperatorT()
+    reshape.opcodeIndex = len(model.operatorCodes) - 1
+    reshape.inputs, reshape.outputs = [classifier.inputs[0]], [len(main.tensors) - 1]
+    classifier.inputs = [len(main.tensors) - 1, *classifier.inputs[1:]]
+    main.operators.insert(CLASSIFIER, reshape)
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def test_flattening_before_a_classifier_costs_nothing():
+    """Every converter writes one; as an operator it would copy the tensor onto itself."""
+    assert read_tflite(with_reshape([1, 8])).ops[POOL].output == read_tflite(CONTENT).ops[CLASSIFIER].input
+    assert len(read_tflite(with_reshape([1, 8])).ops) == len(read_tflite(CONTENT).ops)
+    with pytest.raises(UnsupportedError, match=r"'flat' reshapes to \[1, 2, 4\]; only flattening"):
+        read_tflite(with_reshape([1, 2, 4]))
 
 
 def wrong_shape(main: Any) -> None:

@@ -79,16 +79,33 @@ class _Reader:
         tensors = {self.names[source]: self.activation(source, "the network")}
         ops = []
         for operator in self.main.operators:
+            if self.code(operator) == CODE.RESHAPE:
+                self.flatten(operator)
+                continue
             ops.append(self.operator(operator))
             tensors[ops[-1].output] = self.activation(int(operator.outputs[0]), ops[-1].name)
         return Graph(self.names[source], self.names[output], tensors, tuple(ops))
 
-    def operator(self, operator: Node) -> Op:
+    def code(self, operator: Node) -> int:
         for index in (*operator.inputs[:2], *operator.outputs):
             if not 0 <= index < len(self.names):
                 raise DataError(f"an operator refers to tensor {index} of {len(self.names)}")
         code = self.model.operatorCodes[operator.opcodeIndex]
-        code = max(code.builtinCode, code.deprecatedBuiltinCode)
+        return max(code.builtinCode, code.deprecatedBuiltinCode)
+
+    def flatten(self, operator: Node) -> None:
+        """A reshape to [1, n] moves no byte: its output is another name of its input."""
+        source, output = (int(indices[0]) for indices in (operator.inputs, operator.outputs))
+        shape = self.activation(output, self.names[output]).shape
+        if shape != (1, self.activation(source, self.names[output]).size):
+            raise UnsupportedError(
+                f"operator {self.names[output]!r} reshapes to {list(shape)}; "
+                "only flattening to [1, n] is implemented"
+            )
+        self.names[output] = self.names[source]
+
+    def operator(self, operator: Node) -> Op:
+        code = self.code(operator)
         name = self.names[operator.outputs[0]]
         if code not in READERS:
             kind = {v: k for k, v in vars(CODE).items()}.get(code, code)
