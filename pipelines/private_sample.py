@@ -28,7 +28,7 @@ def main(stage: Stage) -> Metrics:
         "delta": certificate["delta"],
     }
     write_prepared(stage.out, {"train": samples}, classes=config.data.classes, card=card)
-    title = f"epsilon = {certificate['epsilon']:.3g}, delta = {certificate['delta']:g}"
+    title = f"epsilon = {certificate['epsilon']:.4g}, delta = {certificate['delta']:g}"
     sample_grid(samples, stage.out / "samples.png", title=title)
     return {"samples": len(samples)}
 

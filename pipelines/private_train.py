@@ -17,7 +17,8 @@ def main(stage: Stage) -> Metrics:
     from triptych.data.files import write_json
     from triptych.data.weights import save_weights
     from triptych.privacy.certificate import issue
-    from triptych.private.release import affordable_steps, one_process, terms
+    from triptych.private.budget import affordable_steps, one_process
+    from triptych.private.release import terms
 
     config = stage.config
     one_process(config.trainer)

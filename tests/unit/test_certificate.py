@@ -11,7 +11,16 @@ from triptych.privacy.certificate import Terms, issue, mechanism, read_certifica
 from triptych.privacy.ledger import Ledger
 from triptych.privacy.mechanism import FullEnsemble
 
-TERMS = Terms(FullEnsemble(10.0, 5), 1e-5, "gdp", clip_norm=1.0, sensitivity=16.0, rng="seeded")
+TERMS = Terms(
+    FullEnsemble(10.0, 5),
+    discriminators=240,
+    rows=64,
+    delta=1e-5,
+    accountant="gdp",
+    clip_norm=1.0,
+    sensitivity=16.0,
+    rng="seeded",
+)
 
 
 @pytest.fixture

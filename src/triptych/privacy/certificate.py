@@ -27,6 +27,8 @@ class Terms:
     """What the config promises: the planned event and how it is accounted."""
 
     event: Event
+    discriminators: int
+    rows: int  # generated images in a step
     delta: float
     accountant: str
     clip_norm: float  # of one row (the paper's C)
@@ -38,7 +40,8 @@ def mechanism(terms: Terms) -> dict[str, Any]:
     """The part of a certificate that is fixed before the first step: the ledger's header."""
     fixed = describe(terms.event)
     del fixed["steps"]
-    return {**fixed, "clip_norm": terms.clip_norm, "sensitivity": terms.sensitivity, "rng": terms.rng}
+    names = ("discriminators", "rows", "clip_norm", "sensitivity", "rng")
+    return {**fixed, **{name: getattr(terms, name) for name in names}}
 
 
 def issue(terms: Terms, *, ledger: Path, generator: Path, steps_taken: int) -> dict[str, Any]:

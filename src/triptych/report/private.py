@@ -43,5 +43,5 @@ def accuracy_bars(synthetic: np.ndarray, real: np.ndarray, path: Path) -> None:
     axes.bar(classes - 0.2, synthetic, 0.38, label="trained on synthetic")
     axes.bar(classes + 0.2, real, 0.38, label="trained on real")
     axes.set(xlabel="class", ylabel="accuracy on real test images", xticks=classes, ylim=(0, 1))
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside upper center", ncols=2)
     figure.savefig(path, dpi=120)
