@@ -224,3 +224,22 @@ def test_samples_are_balanced_and_belong_to_the_average(records, gswgan):
     assert samples.images.shape == (70, 1, 8, 8)
     assert samples.images.dtype == np.uint8
     assert samples.class_counts(10) == [7] * 10
+
+
+def test_batches_stay_in_their_shard_and_follow_the_step(records):
+    """Row j belongs to shard j, no image twice in a batch, and step t is the same after a kill."""
+    images = np.broadcast_to(np.arange(24, dtype=np.uint8)[:, None, None, None], (24, 1, 8, 8))
+    shards = partition(24, 6, seed=0)
+
+    def batches() -> StepBatches:
+        numbered = Split(images.copy(), records.labels)
+        return StepBatches(numbered, shards, steps=5, repeats=2, batch_size=3, seed=0)
+
+    chosen, labels = batches()[3]
+    numbers = chosen[..., 0, 0, 0].numpy()
+    for repeat in numbers:
+        for row, shard in zip(repeat, shards, strict=True):
+            assert len(set(row) & set(shard)) == 3
+    assert np.array_equal(labels.numpy(), records.labels[numbers])
+    assert np.array_equal(batches()[3][0], chosen)
+    assert not np.array_equal(batches()[4][0], chosen)
