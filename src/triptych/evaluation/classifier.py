@@ -11,6 +11,7 @@ from triptych.config import ClassifierConfig, DataConfig
 from triptych.data.prepared import Split
 
 FEATURES = 64
+NOT_COVERED = "evaluation on private data, not covered by epsilon"  # beside every score
 
 Images = UInt8[Tensor, "batch channels height width"]
 
