@@ -108,6 +108,15 @@ def test_board_that_differs_from_its_model_is_an_error(tmp_path: Path):
         measure(folder, write_tflite(example_graph()), BOARD, images, labels, scratch=tmp_path)
 
 
+def test_firmware_for_another_board_is_not_measured(tmp_path: Path):
+    """Its linker script would let it grow beyond the board that is simulated."""
+    graph, images = example_graph(), inputs_of_size(example_graph(), 2)
+    folder = firmware(tmp_path / "f", graph)
+    other = BoardConfig(name="other", sram=16 * 1024, flash=16 * 1024)
+    with pytest.raises(BoardError, match=r"generated for another board than other with board\.sram=16384"):
+        measure(folder, write_tflite(graph), other, images, np.zeros(2, np.int64), scratch=tmp_path)
+
+
 def test_one_page_less_than_the_peak_faults_with_its_address(tmp_path: Path):
     """Proves that the simulator traps what QEMU's boards let through: accesses beyond the RAM."""
     graph = example_graph()

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int8, Int64
 
 from triptych.config import BoardConfig
+from triptych.engine.firmware import require_board
 from triptych.engine.oracle import run_litert
 from triptych.engine.proof import prove_peak
 from triptych.engine.reference import run
@@ -43,8 +44,10 @@ def measure(
     scratch  a folder for object files
 
     Raises MismatchError where the board differs from the reference or from LiteRT,
-    BoardError where the firmware does not fit, FaultError where it faults.
+    BoardError where the firmware does not fit or is for another board, FaultError
+    where it faults.
     """
+    require_board(firmware, board)
     graph = read_tflite(content)
     elf = build_firmware(firmware, scratch / "firmware.elf", board)
     simulator = Simulator(elf, board)

@@ -60,6 +60,15 @@ def require_room(graph: Graph, board: BoardConfig) -> None:
             )
 
 
+def require_board(folder: Path, board: BoardConfig) -> None:
+    """Raise BoardError where the firmware in `folder` was generated for another board."""
+    if (folder / "linker.ld").read_text() != linker_script(board, stack=STACK_RESERVE):
+        raise BoardError(
+            f"{folder} was generated for another board than {board.name} with board.sram={board.sram} and "
+            f"board.flash={board.flash}; run tiny_generate for this one"
+        )
+
+
 def linker_script(board: BoardConfig, *, stack: int) -> str:
     """The linker script with the board's flash and SRAM and `stack` bytes of stack (a multiple of 8)."""
     assert stack % 8 == 0, "the procedure call standard aligns the stack to 8 bytes"
