@@ -10,7 +10,7 @@ from triptych.config import Config
 def check_feasible(config: Config, panel: str) -> None:
     """Raise ConfigError where `panel` would ask for more than the budget or the board has."""
     if panel == "private":
-        from triptych.private.release import affordable_steps, one_process
+        from triptych.private.budget import affordable_steps, one_process
 
         one_process(config.trainer)
         affordable_steps(config.private)

@@ -39,7 +39,7 @@ def test_impossible_value_is_refused(prepared: Checkout, stage: str, override: s
     [
         ({"private": ["private.discriminators=7"]}, "private.discriminators=7"),
         ({"private": ["private.noise_multiplier=0.5"]}, "above private.epsilon_budget=10; what fits"),
-        ({"tiny": ["board.sram=33792"]}, "no subnet fits the board"),
+        ({"tiny": ["board.sram=9216"]}, "no subnet fits the board"),
         ({"robust": ["robust.shfit.p=1"]}, "robust.shfit.p"),
         ({"privat": []}, "unknown panel 'privat'"),
     ],
