@@ -24,9 +24,9 @@ from triptych.privacy.certificate import mechanism
 from triptych.privacy.ledger import Ledger
 from triptych.privacy.noise import SeededSource
 from triptych.private.batches import ShardDataModule, StepBatches
-from triptych.private.budget import affordable_steps, one_process
+from triptych.private.budget import affordable_steps, one_process, terms
 from triptych.private.module import GSWGAN
-from triptych.private.release import Releaser, labels_seen, terms
+from triptych.private.release import Releaser, labels_seen
 from triptych.private.sampling import draw_samples
 from triptych.private.warm_start import WarmStart
 

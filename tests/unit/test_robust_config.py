@@ -27,18 +27,25 @@ def composed(*overrides: str) -> RobustConfig:
             r"=700 and source_test_size=.* exceed .* half of data\.train_size",
         ),
         (
-            "robust.objective=fixmatch",
-            r"robust\.objective=fixmatch is unknown; choose one of pseudo_label, entropy",
+            "robust.objective=mixmatch",
+            r"robust\.objective=mixmatch is unknown; choose one of pseudo_label, entropy, .*, adamatch",
         ),
+        ("robust.rivals=[entropy,x]", r"robust\.rivals=x is unknown; choose one of pseudo_label"),
+        ("robust.objective=tent", r"the network has none; set robust\.batch_norm=true"),
+        ("robust.match.gain=1.5", r"robust\.match\.gain=1\.5 must be from 0 to 1"),
+        ("robust.source.poly=-1", r"robust\.source\.poly=-1\.0 must not be negative"),
         (
             "robust.pseudo_label.threshold=1",
             r"robust\.pseudo_label\.threshold=1\.0 must be at least 0 and below 1",
         ),
         ("robust.pseudo_label.threshold=-1", r"threshold=-1\.0 must be at least 0"),
-        ("robust.pseudo_label.rounds=7", r"robust\.pseudo_label\.rounds=7 must divide epochs="),
+        (
+            "robust.pseudo_label.rounds=7",
+            r"robust\.pseudo_label\.rounds=7 must divide robust\.adapt\.epochs=",
+        ),
         ("robust.pseudo_label.rounds=0", r"robust\.pseudo_label\.rounds=0 must be above 0"),
-        ("robust.entropy.source_weight=-1", r"robust\.entropy\.source_weight=-1\.0 must not be negative"),
-        ("robust.entropy.batch_size=0", r"robust\.entropy\.batch_size=0 must be above 0"),
+        ("robust.adapt.source_weight=-1", r"robust\.adapt\.source_weight=-1\.0 must not be negative"),
+        ("robust.adapt.batch_size=0", r"robust\.adapt\.batch_size=0 must be above 0"),
         ("robust.source.momentum=1", r"robust\.source\.momentum=1\.0 must be at least 0 and below 1"),
         ("robust.source.weight_decay=-1", r"robust\.source\.weight_decay=-1\.0 must not be negative"),
         (
@@ -62,3 +69,10 @@ def test_reweighting_must_leave_epochs_to_use_it():
     with pytest.raises(ConfigError, match=r"reweight_after=5 must be from 1 to below epochs=5"):
         composed("robust.source.reweight=20", *late)
     assert composed("robust.source.reweight=1", *late).source.reweight == 1
+
+
+def test_the_objective_is_trained_once_whether_or_not_it_is_among_the_rivals():
+    """Training it twice would waste minutes, leaving it out would have no result."""
+    assert composed().objectives == ["pseudo_label", "entropy"]
+    assert composed("robust.objective=fixmatch").objectives == ["pseudo_label", "entropy", "fixmatch"]
+    assert composed("robust.objective=fixmatch", "robust.rivals=[]").objectives == ["fixmatch"]

@@ -7,8 +7,14 @@ from scipy import stats
 from torch import Tensor
 
 from triptych.robust.losses import (
+    aligned,
+    conjugate_entropy,
+    conjugate_labels,
     cross_entropy,
+    cross_entropy_of_labels,
     entropy,
+    marginal_entropy,
+    poly_cross_entropy,
     pseudo_label_weights,
     pseudo_labels,
     weighted_mean,
@@ -109,3 +115,47 @@ def test_a_batch_without_any_pseudo_label_changes_nothing():
     assert mean.item() == 0
     assert values.grad is not None
     assert values.grad.tolist() == [0, 0]
+
+
+def test_marginal_entropy_is_that_of_the_mean_prediction(logits: Tensor):
+    """Of the mean, not the mean of entropies: the one is diversity, the other certainty."""
+    expected = stats.entropy(logits.softmax(1).mean(0).numpy())
+    assert marginal_entropy(logits).item() == pytest.approx(expected)
+    one_class = torch.zeros(5, 3).index_fill(1, torch.tensor([1]), 200.0)
+    assert marginal_entropy(one_class).item() == 0
+
+
+@pytest.mark.parametrize("poly", [0.0, 0.5, 3.0])
+def test_conjugate_labels_make_the_source_loss_stationary(logits: Tensor, poly: float):
+    """Their definition: autograd finds no slope of PolyLoss in the logits."""
+    labels = conjugate_labels(logits, poly)
+    torch.testing.assert_close(labels.sum(1), torch.ones(7, dtype=torch.float64))
+    logits.requires_grad_()
+    poly_cross_entropy(logits, labels, poly).sum().backward()
+    torch.testing.assert_close(logits.grad, torch.zeros_like(logits), atol=1e-12, rtol=0)
+
+
+def test_conjugate_of_cross_entropy_is_entropy_and_of_polyloss_is_not(logits: Tensor):
+    """Goyal et al., section 4: another loss has another conjugate."""
+    torch.testing.assert_close(conjugate_entropy(logits, 0.0), entropy(logits))
+    assert (conjugate_entropy(logits, 1.0) - entropy(logits)).abs().min() > 1e-3
+
+
+@pytest.mark.parametrize("poly", [0.0, 2.0])
+def test_loss_on_labels_is_polyloss_of_one_hot_vectors(logits: Tensor, poly: float):
+    """The source is trained by exactly the loss whose conjugate is taken."""
+    labels = torch.tensor([0, 1, 2, 3, 0, 1, 2])
+    expected = poly_cross_entropy(logits, torch.nn.functional.one_hot(labels, 4).double(), poly)
+    torch.testing.assert_close(cross_entropy_of_labels(logits, labels, poly), expected)
+
+
+def test_alignment_with_the_own_marginal_changes_nothing(logits: Tensor):
+    """Without a shift of the class shares there is nothing to correct."""
+    p = logits.softmax(1)
+    torch.testing.assert_close(aligned(p, p.mean(0)), p)
+
+
+def test_alignment_raises_the_class_that_is_predicted_too_rarely():
+    """By hand: shares (0.8, 0.2) against (0.5, 0.5) weigh the second class four times the first."""
+    p = torch.tensor([[0.8, 0.2], [0.8, 0.2]])
+    torch.testing.assert_close(aligned(p, torch.tensor([0.5, 0.5])), torch.full((2, 2), 0.5))

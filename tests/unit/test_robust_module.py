@@ -12,7 +12,15 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 
-from triptych.config import EntropyConfig, PseudoLabelConfig, ShiftConfig, SourceConfig
+from triptych.config import (
+    OBJECTIVES,
+    AdaptConfig,
+    MatchConfig,
+    PseudoLabelConfig,
+    RobustConfig,
+    ShiftConfig,
+    SourceConfig,
+)
 from triptych.data.prepared import Split
 from triptych.data.resume import ExactResume
 from triptych.data.shift import read_repetition, read_unlabelled, shift, write_shifted
@@ -20,15 +28,17 @@ from triptych.robust.datamodule import SourceDataModule, TargetDataModule
 from triptych.robust.losses import entropy
 from triptych.robust.module import Adaptation, SourceTraining
 from triptych.robust.networks import build, predict
-from triptych.robust.objectives import Entropy, PseudoLabel
+from triptych.robust.objectives import PseudoLabel, make_objective
 
 SGD = {"batch_size": 16, "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.002}
 SOURCE = SourceConfig(epochs=3, reweight=20, reweight_after=2, **SGD)
-ENTROPY = EntropyConfig(epochs=4, source_weight=1.0, **SGD)
-PSEUDO_LABEL = PseudoLabelConfig(
-    epochs=6, source_weight=0.5, rounds=3, threshold=0.3, balance=True, soft=False, **SGD
-)
+ADAPT = AdaptConfig(epochs=6, source_weight=0.5, **SGD)
+PSEUDO_LABEL = PseudoLabelConfig(rounds=3, threshold=0.3, balance=True, soft=False)
+MATCH = MatchConfig(threshold=0.2, relative_threshold=0.5, gain=0.5)
 SHAPE, REPETITIONS, EXAMPLES = (2, 4, 4), 2, 48
+ROBUST = RobustConfig(
+    hidden=[8], seeds=REPETITIONS, source=SOURCE, adapt=ADAPT, pseudo_label=PSEUDO_LABEL, match=MATCH
+)
 
 pytestmark = [
     # Lightning advises workers for its loaders; the batches are slices of memory.
@@ -50,8 +60,8 @@ def digits(seed: int, size: int) -> Split:
     return Split(images, labels)
 
 
-def networks(repetitions: int = REPETITIONS) -> list[nn.Module]:
-    return list(build(SHAPE, [8], 10, repetitions=repetitions, seed=0))
+def networks(repetitions: int = REPETITIONS, *, batch_norm: bool = False) -> list[nn.Module]:
+    return list(build(SHAPE, 10, replace(ROBUST, seeds=repetitions, batch_norm=batch_norm), seed=0))
 
 
 def weights(module: nn.Module) -> torch.Tensor:
@@ -101,11 +111,9 @@ def source_training(repetitions: int = REPETITIONS) -> SourceTraining:
     return SourceTraining(networks(repetitions), SOURCE, examples=40)
 
 
-def adaptation(objective: str) -> Adaptation:
-    if objective == "entropy":
-        return Adaptation(networks(), Entropy(), ENTROPY)
-    pseudo = PseudoLabel(PSEUDO_LABEL, repetitions=REPETITIONS, examples=EXAMPLES, classes=10)
-    return Adaptation(networks(), pseudo, PSEUDO_LABEL)
+def adaptation(name: str) -> Adaptation:
+    objective = make_objective(name, ROBUST, examples=EXAMPLES, classes=10)
+    return Adaptation(networks(batch_norm=name == "tent"), objective, ADAPT)
 
 
 def test_a_repetition_is_trained_as_if_it_were_alone(tmp_path: Path):
@@ -142,7 +150,7 @@ def test_errors_of_the_young_network_weigh_more(tmp_path: Path):
         assert torch.equal(module.weights[repetition], torch.where(wrong, 20.0, 1.0))
 
 
-@pytest.mark.parametrize("objective", ["entropy", "pseudo_label"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
 def test_permuting_the_target_labels_changes_no_bit(tmp_path: Path, objective: str):
     """Adaptation is unsupervised: labels of the target must not reach it by any path."""
     labels = np.random.default_rng(5).integers(0, 10, EXAMPLES)
@@ -171,6 +179,26 @@ def test_entropy_of_the_target_falls(tmp_path: Path):
     assert all(a < b / 2 for a, b in zip(entropies(), before, strict=True))
 
 
+def test_tent_moves_nothing_but_batch_normalisation(tmp_path: Path):
+    """Its whole argument: a few parameters cannot forget the source."""
+    module, untouched = adaptation("tent"), networks(batch_norm=True)
+    trainer(2).fit(module, target_data(prepared(tmp_path)))
+    for network, before in zip(module.networks, untouched, strict=True):
+        old = dict(before.named_parameters())
+        changed = {name for name, value in network.named_parameters() if not torch.equal(value, old[name])}
+        assert changed == {"layers.1.weight", "layers.1.bias"}
+
+
+def test_conjugate_of_cross_entropy_trains_the_same_bits_as_entropy(tmp_path: Path):
+    """The theorem of the conjugate's paper: with cross entropy the two are one method."""
+    folder, results = prepared(tmp_path), []
+    for name in ("entropy", "conjugate"):
+        module = adaptation(name)
+        trainer(2).fit(module, target_data(folder))
+        results.append(weights(module))
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
+
+
 class CountedPseudoLabel(PseudoLabel):
     """Notes when rounds begin: `epoch` is set by the test's callback."""
 
@@ -191,8 +219,8 @@ def test_rounds_begin_on_time_for_every_repetition(tmp_path: Path):
         def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
             objective.epoch = trainer.current_epoch
 
-    module = Adaptation(networks(), objective, PSEUDO_LABEL)
-    trainer(PSEUDO_LABEL.epochs, Clock()).fit(module, target_data(prepared(tmp_path)))
+    module = Adaptation(networks(), objective, ADAPT)
+    trainer(ADAPT.epochs, Clock()).fit(module, target_data(prepared(tmp_path)))
     assert objective.begun == [(epoch, r) for epoch in (0, 2, 4) for r in range(REPETITIONS)]
 
 
@@ -208,8 +236,10 @@ def killed_and_resumed(
     return resumed
 
 
-@pytest.mark.parametrize("objective", ["entropy", "pseudo_label"])
-@pytest.mark.parametrize("killed_after", [4, 6, 8])
+@pytest.mark.parametrize(
+    ("objective", "killed_after"),
+    [("pseudo_label", 4), ("pseudo_label", 6), ("pseudo_label", 8), ("adamatch", 4), ("tent", 8)],
+)
 def test_a_killed_adaptation_ends_at_the_same_bits(tmp_path: Path, objective: str, killed_after: int):
     """Three batches an epoch: killed within a round, at its end, within the next one."""
     data, whole = target_data(prepared(tmp_path)), adaptation(objective)
