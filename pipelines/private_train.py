@@ -17,8 +17,7 @@ def main(stage: Stage) -> Metrics:
     from triptych.data.files import write_json
     from triptych.data.weights import save_weights
     from triptych.privacy.certificate import issue
-    from triptych.private.budget import affordable_steps, one_process
-    from triptych.private.release import terms
+    from triptych.private.budget import affordable_steps, one_process, terms
 
     config = stage.config
     one_process(config.trainer)
@@ -47,8 +46,9 @@ def _train(stage: Stage, path: Path, limit: int) -> "GSWGAN":
     from triptych.privacy.ledger import Ledger
     from triptych.privacy.noise import random_source
     from triptych.private.batches import ShardDataModule, StepBatches
+    from triptych.private.budget import terms
     from triptych.private.module import GSWGAN
-    from triptych.private.release import Releaser, labels_seen, terms
+    from triptych.private.release import Releaser, labels_seen
 
     config = stage.config
     private = config.private

@@ -1,4 +1,4 @@
-"""Adapt the source classifiers to the unlabelled target, by entropy and by pseudo-labels."""
+"""Adapt the source classifiers to the unlabelled target, by each objective from the same start."""
 
 from pipelines.stage import Metrics, Stage, stage
 
@@ -10,7 +10,7 @@ def main(stage: Stage) -> Metrics:
     from triptych.robust.diagnostics import confidence, mean_and_sd
     from triptych.robust.module import Adaptation
     from triptych.robust.networks import build, load_networks, save_classifier, save_networks
-    from triptych.robust.objectives import Entropy, PseudoLabel
+    from triptych.robust.objectives import make_objective
 
     config = stage.config
     robust = config.robust
@@ -18,25 +18,21 @@ def main(stage: Stage) -> Metrics:
     target = [read_unlabelled(shifted, "target_train", r) for r in range(robust.seeds)]
     source = [read_repetition(shifted, "source_train", r)[0] for r in range(robust.seeds)]
     classes = read_law(shifted).ways
-    pseudo_label = PseudoLabel(
-        robust.pseudo_label, repetitions=robust.seeds, examples=len(target[0]), classes=classes
-    )
+    data = TargetDataModule(target, source, batch_size=robust.adapt.batch_size, seed=config.seed)
 
     metrics: dict[str, float] = {}
-    for objective, settings in ((Entropy(), robust.entropy), (pseudo_label, robust.pseudo_label)):
-        networks = build(
-            target[0].shape[1:], robust.hidden, classes, repetitions=robust.seeds, seed=config.seed
-        )
+    for name in robust.objectives:
+        networks = build(target[0].shape[1:], classes, robust, seed=config.seed)
         load_networks(stage.inputs / "out/robust/source/classifiers.safetensors", networks)
-        data = TargetDataModule(target, source, batch_size=settings.batch_size, seed=config.seed)
-        module = Adaptation(networks, objective, settings)
-        stage.fit(module, data, epochs=settings.epochs, curves=f"{objective.name}_curves.csv")
+        objective = make_objective(name, robust, examples=len(target[0]), classes=classes)
+        module = Adaptation(networks, objective, robust.adapt, robust.source.poly)
+        stage.fit(module, data, epochs=robust.adapt.epochs, curves=f"curves/{name}.csv")
         module.cpu()
-        save_networks(stage.out, networks, name=f"classifiers_{objective.name}")
-        if objective.name == robust.objective:
+        save_networks(stage.out / "classifiers", networks, name=name)
+        if name == robust.objective:
             save_classifier(stage.out, networks[0])
         pairs = zip(networks, target, strict=True)
-        metrics |= mean_and_sd([confidence(*pair) for pair in pairs], objective.name)
+        metrics |= mean_and_sd([confidence(*pair) for pair in pairs], name)
     return metrics
 
 

@@ -21,18 +21,14 @@ def main(stage: Stage) -> Metrics:
         )
         for repetition in range(robust.seeds)
     ]
-    networks = build(
-        trials[0].source.images.shape[1:], robust.hidden, ways, repetitions=robust.seeds, seed=config.seed
-    )
+    networks = build(trials[0].source.images.shape[1:], ways, robust, seed=config.seed)
+    weights = {"before": "source/classifiers"}
+    weights |= {name: f"adapt/classifiers/{name}" for name in robust.objectives}
     metrics: dict[str, float] = {}
-    for name, weights in (
-        ("before", "source/classifiers"),
-        ("pseudo_label", "adapt/classifiers_pseudo_label"),
-        ("entropy", "adapt/classifiers_entropy"),
-    ):
-        load_networks(stage.inputs / f"out/robust/{weights}.safetensors", networks)
+    for name, file in weights.items():
+        load_networks(stage.inputs / f"out/robust/{file}.safetensors", networks)
         metrics |= compare(networks, trials, name, ways=ways, redraws=robust.redraws, seed=config.seed)
-    captions = {"_before": "source only", "_pseudo_label": "pseudo-labels", "_entropy": "entropy"}
+    captions = {f"_{name}": "source only" if name == "before" else name.replace("_", " ") for name in weights}
     group_accuracies(metrics, captions, stage.out / "group_accuracies.png")
     theory(stage.out / "theory.png")
     return metrics | headline(metrics, robust.objective)

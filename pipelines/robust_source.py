@@ -19,13 +19,8 @@ def main(stage: Stage) -> Metrics:
     test = [read_repetition(shifted, "source_test", r)[0] for r in repetitions]
     data = SourceDataModule(train, test, batch_size=settings.batch_size, seed=config.seed)
 
-    networks = build(
-        train[0].images.shape[1:],
-        config.robust.hidden,
-        read_law(shifted).ways,
-        repetitions=len(repetitions),
-        seed=config.seed,
-    )
+    shape, classes = train[0].images.shape[1:], read_law(shifted).ways
+    networks = build(shape, classes, config.robust, seed=config.seed)
     module = SourceTraining(networks, settings, examples=len(train[0]))
     stage.fit(module, data, epochs=settings.epochs)
     module.cpu()

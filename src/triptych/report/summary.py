@@ -72,3 +72,24 @@ def summary_table(root: Path) -> Table:
         table.add_row(row.panel if row.panel != panel else "", row.label, value)
         panel = row.panel
     return table
+
+
+PICTURES = (
+    "out/private/synthetic/samples.png",
+    "out/robust/diagnose/group_accuracies.png",
+    "out/tiny/measure/memory_map.png",
+)
+
+
+def overview(root: Path, target: Path) -> None:
+    """Write one picture of what the three panels made, side by side."""
+    from matplotlib.figure import Figure
+    from matplotlib.image import imread
+
+    pictures = [imread(root / name) for name in PICTURES]
+    ratios = [picture.shape[1] / picture.shape[0] for picture in pictures]
+    figure = Figure(figsize=(4 * sum(ratios), 4), layout="constrained", dpi=110)
+    for axes, picture in zip(figure.subplots(1, 3, width_ratios=ratios), pictures, strict=True):
+        axes.imshow(picture, interpolation="antialiased")
+        axes.axis("off")
+    figure.savefig(target, metadata={"Software": None})
