@@ -246,9 +246,11 @@ class SourceConfig(SgdConfig):
 
     reweight: float = MISSING  # weight of a source example misclassified after `reweight_after` epochs
     reweight_after: int = MISSING
+    poly: float = 0.0  # PolyLoss: cross entropy plus `poly` (1 - p of the label)
 
     def check(self, group: str) -> None:
         super().check(group)
+        require(self.poly >= 0, f"{group}.poly={self.poly} must not be negative")
         require(self.reweight >= 1, f"{group}.reweight={self.reweight} must be at least 1; 1 switches it off")
         require(
             1 <= self.reweight_after < self.epochs or self.reweight == 1,
@@ -257,8 +259,8 @@ class SourceConfig(SgdConfig):
 
 
 @dataclass
-class EntropyConfig(SgdConfig):
-    """Entropy minimisation on the unlabelled target."""
+class AdaptConfig(SgdConfig):
+    """The budget of self-training, the same for every objective."""
 
     source_weight: float = MISSING  # of the labelled source loss beside it; 0 leaves it out
 
@@ -268,7 +270,7 @@ class EntropyConfig(SgdConfig):
 
 
 @dataclass
-class PseudoLabelConfig(EntropyConfig):
+class PseudoLabelConfig:
     """Training on the network's own target predictions, renewed every `epochs / rounds` epochs."""
 
     rounds: int = MISSING
@@ -276,14 +278,39 @@ class PseudoLabelConfig(EntropyConfig):
     balance: bool = MISSING  # give every predicted class the same total weight
     soft: bool = MISSING  # probabilities instead of the most probable class
 
-    def check(self, group: str) -> None:
-        super().check(group)
+    def check(self, epochs: int) -> None:
+        group = "robust.pseudo_label"
         positive(f"{group}.rounds", self.rounds)
         require(
-            self.epochs % self.rounds == 0,
-            f"{group}.rounds={self.rounds} must divide epochs={self.epochs} into whole rounds",
+            epochs % self.rounds == 0,
+            f"{group}.rounds={self.rounds} must divide robust.adapt.epochs={epochs} into whole rounds",
         )
         require(0 <= self.threshold < 1, f"{group}.threshold={self.threshold} must be at least 0 and below 1")
+
+
+@dataclass
+class MatchConfig:
+    """FixMatch and AdaMatch: the plain view of a target image teaches its strong view."""
+
+    threshold: float = MISSING  # FixMatch: least confidence of a prediction that teaches
+    relative_threshold: float = MISSING  # AdaMatch: the same, as a share of the mean confidence on the source
+    gain: float = MISSING  # strong view: each channel times a factor from 1 - gain to 1 + gain
+
+    def check(self) -> None:
+        for key in ("threshold", "relative_threshold", "gain"):
+            value = getattr(self, key)
+            require(0 <= value <= 1, f"robust.match.{key}={value} must be from 0 to 1")
+
+
+OBJECTIVES = (
+    "pseudo_label",
+    "entropy",
+    "information_maximisation",
+    "conjugate",
+    "tent",
+    "fixmatch",
+    "adamatch",
+)
 
 
 @dataclass
@@ -292,23 +319,39 @@ class RobustConfig:
 
     shift: ShiftConfig = field(default_factory=ShiftConfig)
     hidden: list[int] = MISSING  # widths of the hidden layers
+    batch_norm: bool = False  # normalise before each ReLU
     seeds: int = MISSING  # repetitions, each with its own colours, weights and order
     source: SourceConfig = field(default_factory=SourceConfig)
-    objective: str = MISSING  # whose classifier is the result; both are trained
-    entropy: EntropyConfig = field(default_factory=EntropyConfig)
+    objective: str = MISSING  # whose classifier is the result
+    rivals: list[str] = MISSING  # objectives that are trained and reported beside it
+    adapt: AdaptConfig = field(default_factory=AdaptConfig)
     pseudo_label: PseudoLabelConfig = field(default_factory=PseudoLabelConfig)
+    match: MatchConfig = field(default_factory=MatchConfig)
     redraws: int = MISSING  # fresh colours of each test image in the diagnosis
 
+    @property
+    def objectives(self) -> list[str]:
+        """What is trained: the rivals, then `objective` unless it is among them."""
+        return list(dict.fromkeys([*self.rivals, self.objective]))
+
     def check(self) -> None:
-        choice("robust.objective", self.objective, ("pseudo_label", "entropy"))
+        choice("robust.objective", self.objective, OBJECTIVES)
+        for name in self.rivals:
+            choice("robust.rivals", name, OBJECTIVES)
+        require(
+            "tent" not in self.objectives or self.batch_norm,
+            "robust.objective=tent trains the parameters of batch normalisation alone, and the network has "
+            "none; set robust.batch_norm=true",
+        )
         for key in ("seeds", "redraws"):
             positive(f"robust.{key}", getattr(self, key))
         for width in self.hidden:
             require(width > 0, f"robust.hidden={self.hidden}: {width} must be above 0")
         self.shift.check()
         self.source.check("robust.source")
-        self.entropy.check("robust.entropy")
-        self.pseudo_label.check("robust.pseudo_label")
+        self.adapt.check("robust.adapt")
+        self.pseudo_label.check(self.adapt.epochs)
+        self.match.check()
 
 
 @dataclass

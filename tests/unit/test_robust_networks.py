@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from triptych.config import RobustConfig
 from triptych.errors import DataError
 from triptych.robust.networks import Classifier, build, load_networks, predict, save_classifier, save_networks
 
@@ -14,7 +15,7 @@ SHAPE = (2, 4, 4)
 
 
 def two(seed: int = 0, hidden: tuple[int, ...] = (8,)) -> list[Classifier]:
-    return build(SHAPE, hidden, 10, repetitions=2, seed=seed)
+    return build(SHAPE, 10, RobustConfig(hidden=list(hidden), seeds=2), seed=seed)
 
 
 def flat(network: nn.Module) -> torch.Tensor:
@@ -64,7 +65,7 @@ def test_classifier_file_holds_plain_names(tmp_path: Path):
 def test_weights_that_do_not_fit_name_the_keys_to_look_at(tmp_path: Path, networks: list[Classifier]):
     """Editing `robust.hidden` without training again."""
     save_networks(tmp_path, two(), name="classifiers")
-    with pytest.raises(DataError, match=r"does not fit robust\.hidden and robust\.seeds"):
+    with pytest.raises(DataError, match=r"does not fit robust\.hidden, batch_norm and seeds"):
         load_networks(tmp_path / "classifiers.safetensors", networks)
 
 

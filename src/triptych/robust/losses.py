@@ -7,7 +7,7 @@ cross entropy serves both.
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 
@@ -15,6 +15,52 @@ def entropy(logits: Float[Tensor, "n classes"]) -> Float[Tensor, " n"]:
     """Shannon entropy of each prediction in nats, from 0 to log(classes)."""
     log_p = logits.log_softmax(dim=1)
     return -(log_p.exp() * log_p).sum(dim=1)
+
+
+def marginal_entropy(logits: Float[Tensor, "n classes"]) -> Float[Tensor, ""]:
+    """Entropy of the mean prediction in nats: log(classes) where all classes are predicted alike."""
+    p = logits.softmax(dim=1).mean(dim=0)
+    return torch.special.entr(p).sum()
+
+
+def poly_cross_entropy(
+    logits: Float[Tensor, "n classes"], target: Float[Tensor, "n classes"], poly: float
+) -> Float[Tensor, " n"]:
+    """PolyLoss, -sum_k target_k (log p_k - poly (1 - p_k)) (Leng et al., arXiv 2204.12511, Poly-1)."""
+    log_p = logits.log_softmax(dim=1)
+    return -(target * (log_p - poly * (1 - log_p.exp()))).sum(dim=1)
+
+
+def cross_entropy_of_labels(
+    logits: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"], poly: float
+) -> Float[Tensor, " n"]:
+    """The loss on labelled examples: cross entropy plus `poly` (1 - p of the label)."""
+    values = F.cross_entropy(logits, labels, reduction="none")
+    if poly == 0:
+        return values
+    return values + poly * (1 - logits.softmax(dim=1).gather(1, labels[:, None])[:, 0])
+
+
+def conjugate_labels(logits: Float[Tensor, "n classes"], poly: float) -> Float[Tensor, "n classes"]:
+    """The labels y at which the gradient of PolyLoss in the logits vanishes.
+
+    (I + poly (diag(p) - p p^T)) y = p (arXiv 2207.09640, section 4), solved by
+    Sherman and Morrison's formula; sums to 1, and is p itself for `poly` 0.
+    """
+    p = logits.softmax(dim=1)
+    scaled = p / (1 + poly * p)
+    return scaled / (1 - poly * (p * scaled).sum(dim=1, keepdim=True))
+
+
+def conjugate_entropy(logits: Float[Tensor, "n classes"], poly: float) -> Float[Tensor, " n"]:
+    """PolyLoss under its own conjugate labels, the gradient flowing through both."""
+    return poly_cross_entropy(logits, conjugate_labels(logits, poly), poly)
+
+
+def aligned(p: Float[Tensor, "n classes"], marginal: Float[Tensor, " classes"]) -> Float[Tensor, "n classes"]:
+    """Predictions rescaled so that their mean moves to `marginal`, each summing to 1 (AdaMatch, eq. 2)."""
+    scaled = p * marginal / p.mean(dim=0).clamp(min=1e-6)
+    return scaled / scaled.sum(dim=1, keepdim=True)
 
 
 def cross_entropy(

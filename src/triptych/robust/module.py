@@ -5,24 +5,23 @@ and SGD works on each weight alone, so every network is trained exactly as it
 would be without the others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pytorch_lightning as pl
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from triptych.config import EntropyConfig, SgdConfig, SourceConfig
+from triptych.config import AdaptConfig, SgdConfig, SourceConfig
 from triptych.robust.datamodule import Batch, SourceDataModule, TargetDataModule
-from triptych.robust.losses import weighted_mean
+from triptych.robust.losses import cross_entropy_of_labels, weighted_mean
 from triptych.robust.networks import predict
 from triptych.robust.objectives import Objective
 
 
-def sgd(networks: nn.Module, config: SgdConfig) -> torch.optim.Optimizer:
+def sgd(parameters: Iterable[nn.Parameter], config: SgdConfig) -> torch.optim.Optimizer:
     """The paper's optimiser."""
     return torch.optim.SGD(
-        networks.parameters(),
+        parameters,
         config.learning_rate,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
@@ -49,7 +48,7 @@ class SourceTraining(pl.LightningModule):
         self.register_buffer("reweighted", torch.tensor(config.reweight == 1))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return sgd(self.networks, self.config)
+        return sgd(self.networks.parameters(), self.config)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         if not self.reweighted and self.current_epoch >= self.config.reweight_after:
@@ -68,7 +67,8 @@ class SourceTraining(pl.LightningModule):
         images, labels, index = batch
         losses = []
         for repetition, network in enumerate(self.networks):
-            values = F.cross_entropy(network(images[repetition]), labels[repetition], reduction="none")
+            logits = network(images[repetition])
+            values = cross_entropy_of_labels(logits, labels[repetition], self.config.poly)
             losses.append(weighted_mean(values, self.weights[repetition, index[repetition]]))
         loss = torch.stack(losses)
         self.log("source_loss", loss.mean())
@@ -86,21 +86,24 @@ class SourceTraining(pl.LightningModule):
 class Adaptation(pl.LightningModule):
     """Self-training on the target by an interchangeable objective, without its labels.
 
-    The loss of a network is the objective plus `source_weight` times the cross
-    entropy on labelled source examples.
+    The loss of a network is the objective plus `source_weight` times the source
+    loss on labelled source examples, unless the objective refuses the source.
     """
 
     round: Tensor  # the current round of the objective; -1 before the first
 
-    def __init__(self, networks: Sequence[nn.Module], objective: Objective, config: EntropyConfig) -> None:
+    def __init__(
+        self, networks: Sequence[nn.Module], objective: Objective, config: AdaptConfig, poly: float = 0.0
+    ) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
         self.objective = objective
-        self.config = config
+        self.config, self.poly = config, poly
         self.register_buffer("round", torch.tensor(-1))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return sgd(self.networks, self.config)
+        trainable = [each for network in self.networks for each in self.objective.trainable(network)]
+        return sgd(trainable, self.config)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         due = self.current_epoch * self.objective.rounds // self.config.epochs
@@ -117,12 +120,13 @@ class Adaptation(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         target, index, source, labels = batch
-        weight = self.config.source_weight
+        weight = self.config.source_weight if self.objective.source_loss else 0
         on_target, on_source = [], []
-        for repetition, network in enumerate(self.networks):
-            on_target.append(self.objective(network(target[repetition]), index[repetition], repetition))
+        for r, network in enumerate(self.networks):
+            on_target.append(self.objective(network, target[r], index[r], source[r], r))
             if weight > 0:
-                on_source.append(F.cross_entropy(network(source[repetition]), labels[repetition]))
+                values = cross_entropy_of_labels(network(source[r]), labels[r], self.poly)
+                on_source.append(values.mean())
         loss = torch.stack(on_target)
         self.log(f"{self.objective.name}_target_loss", loss.mean())
         if not on_source:

@@ -5,41 +5,47 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Num, UInt8
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from triptych.config import RobustConfig
 from triptych.data.files import write_atomic
 from triptych.data.resume import derived_seed
 from triptych.errors import DataError
 
 
 class Classifier(nn.Module):
-    """Fully connected layers with ReLU between them; 1568-128-64-10 is the paper's."""
+    """Fully connected layers with ReLU between them; 1568-128-64-10 is the paper's.
 
-    def __init__(self, shape: tuple[int, int, int], hidden: Sequence[int], classes: int) -> None:
+    `batch_norm` normalises before each ReLU, which the paper's does not.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int, int], hidden: Sequence[int], classes: int, *, batch_norm: bool = False
+    ) -> None:
         super().__init__()
         channels, height, width = shape
         sizes = [channels * height * width, *hidden]
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(sizes):
-            layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+            norm = [nn.BatchNorm1d(outputs)] if batch_norm else []
+            layers += [nn.Linear(inputs, outputs), *norm, nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], classes))
 
-    def forward(self, images: UInt8[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
+    def forward(self, images: Num[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
+        """Logits of pixels from 0 to 255, whole or not."""
         return self.layers(images.flatten(1) / 255)
 
 
-def build(
-    shape: tuple[int, int, int], hidden: Sequence[int], classes: int, *, repetitions: int, seed: int
-) -> list[Classifier]:
+def build(shape: tuple[int, int, int], classes: int, config: RobustConfig, *, seed: int) -> list[Classifier]:
     """One classifier a repetition, each with its own initial weights from (seed, repetition)."""
     networks = []
     with torch.random.fork_rng(devices=[]):
-        for repetition in range(repetitions):
+        for repetition in range(config.seeds):
             torch.manual_seed(derived_seed(seed, repetition))
-            networks.append(Classifier(shape, hidden, classes))
+            networks.append(Classifier(shape, config.hidden, classes, batch_norm=config.batch_norm))
     return networks
 
 
@@ -81,7 +87,7 @@ def load_networks(path: Path, networks: Sequence[nn.Module]) -> None:
         raise DataError(f"{path} does not exist; run the stage that writes it (`dvc repro`)") from error
     except (SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise DataError(f"{path} does not fit robust.hidden and robust.seeds: {reason}") from error
+        raise DataError(f"{path} does not fit robust.hidden, batch_norm and seeds: {reason}") from error
 
 
 def _of(weights: Mapping[str, Tensor], repetition: int) -> dict[str, Tensor]:

@@ -1,43 +1,136 @@
-"""The two ways to self-train: entropy minimisation and pseudo-labels in rounds.
+"""The ways to self-train, interchangeable and at equal budget.
 
-An objective sees logits and the positions of target examples, never labels.
+An objective sees target images, their positions and source images: labels of
+the target do not exist here, and those of the source belong to the source loss
+beside it (`module.Adaptation`).
 """
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
-from triptych.config import PseudoLabelConfig
+from triptych.config import MatchConfig, PseudoLabelConfig, RobustConfig
 from triptych.robust.losses import (
+    aligned,
+    conjugate_entropy,
     cross_entropy,
     entropy,
+    marginal_entropy,
     pseudo_label_weights,
     pseudo_labels,
     weighted_mean,
 )
+from triptych.robust.views import gain_jitter
+
+Images = UInt8[Tensor, "batch channels height width"]
 
 
-class Entropy(nn.Module):
-    """The mean entropy of the predictions (Grandvalet & Bengio 2004; the paper, section 3)."""
+class Objective(nn.Module):
+    """What one network's training on the target minimises; remembers nothing unless it says so."""
 
-    name: ClassVar = "entropy"
+    name: ClassVar[str]
     rounds = 1
+    source_loss: ClassVar = True  # whether the labelled source may be trained on beside it
 
     def begin_round(self, repetition: int, logits: Float[Tensor, "n classes"]) -> None:
-        """Nothing is remembered between batches."""
+        """Told at the start of every round what the network says of every target example."""
+
+    def trainable(self, network: nn.Module) -> Iterator[nn.Parameter]:
+        """The parameters of the network that may change."""
+        return network.parameters()
 
     def forward(
-        self, logits: Float[Tensor, "batch classes"], index: Int64[Tensor, " batch"], repetition: int
+        self,
+        network: nn.Module,
+        target: Images,
+        index: Int64[Tensor, " batch"],
+        source: Images,
+        repetition: int,
     ) -> Float[Tensor, ""]:
-        return entropy(logits).mean()
+        raise NotImplementedError
 
 
-class PseudoLabel(nn.Module):
+class Entropy(Objective):
+    """The mean entropy of the predictions (Grandvalet & Bengio 2004; the paper, section 3)."""
+
+    name = "entropy"
+
+    def forward(
+        self,
+        network: nn.Module,
+        target: Images,
+        index: Int64[Tensor, " batch"],
+        source: Images,
+        repetition: int,
+    ) -> Float[Tensor, ""]:
+        return entropy(network(target)).mean()
+
+
+class Tent(Entropy):
+    """Entropy through the scales and shifts of batch normalisation alone (TENT, arXiv 2006.10726).
+
+    Without the source; the normalisation uses the statistics of the target.
+    """
+
+    name = "tent"
+    source_loss = False
+
+    def trainable(self, network: nn.Module) -> Iterator[nn.Parameter]:
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm1d):
+                yield from module.parameters()
+
+
+class InformationMaximisation(Objective):
+    """Each prediction certain, all together even: the loss of SHOT (arXiv 2002.08546, eq. 2 and 3).
+
+    SHOT also freezes the last layer and adds clustered pseudo-labels; neither is done here.
+    """
+
+    name = "information_maximisation"
+
+    def forward(
+        self,
+        network: nn.Module,
+        target: Images,
+        index: Int64[Tensor, " batch"],
+        source: Images,
+        repetition: int,
+    ) -> Float[Tensor, ""]:
+        logits = network(target)
+        return entropy(logits).mean() - marginal_entropy(logits)
+
+
+class Conjugate(Objective):
+    """The conjugate of the source loss (Goyal et al., arXiv 2207.09640).
+
+    Of cross entropy (`poly` 0) it is entropy itself; of PolyLoss it is another one.
+    """
+
+    name = "conjugate"
+
+    def __init__(self, poly: float) -> None:
+        super().__init__()
+        self.poly = poly
+
+    def forward(
+        self,
+        network: nn.Module,
+        target: Images,
+        index: Int64[Tensor, " batch"],
+        source: Images,
+        repetition: int,
+    ) -> Float[Tensor, ""]:
+        return conjugate_entropy(network(target), self.poly).mean()
+
+
+class PseudoLabel(Objective):
     """Cross entropy with the predictions that the network made when the round began (Lee 2013)."""
 
-    name: ClassVar = "pseudo_label"
+    name = "pseudo_label"
     labels: Tensor  # [repetitions, examples, classes]
     weights: Tensor  # [repetitions, examples]
 
@@ -57,11 +150,74 @@ class PseudoLabel(nn.Module):
         )
 
     def forward(
-        self, logits: Float[Tensor, "batch classes"], index: Int64[Tensor, " batch"], repetition: int
+        self,
+        network: nn.Module,
+        target: Images,
+        index: Int64[Tensor, " batch"],
+        source: Images,
+        repetition: int,
     ) -> Float[Tensor, ""]:
-        values = cross_entropy(logits, self.labels[repetition, index])
+        values = cross_entropy(network(target), self.labels[repetition, index])
         return weighted_mean(values, self.weights[repetition, index])
 
 
-Objective = Entropy | PseudoLabel
-OBJECTIVES = (Entropy.name, PseudoLabel.name)
+class FixMatch(Objective):
+    """The plain view's confident prediction teaches the strong view (arXiv 2001.07685, eq. 4)."""
+
+    name = "fixmatch"
+
+    def __init__(self, config: MatchConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(
+        self,
+        network: nn.Module,
+        target: Images,
+        index: Int64[Tensor, " batch"],
+        source: Images,
+        repetition: int,
+    ) -> Float[Tensor, ""]:
+        with torch.no_grad():
+            logits = network(target)
+        used = pseudo_label_weights(logits, threshold=self.config.threshold, balance=False)
+        strong = network(gain_jitter(target, self.config.gain))
+        return (used * cross_entropy(strong, pseudo_labels(logits, soft=False))).mean()
+
+
+class AdaMatch(FixMatch):
+    """FixMatch with soft labels whose class shares are the source's, and a relative threshold.
+
+    AdaMatch (arXiv 2106.04732, section 3.3); its interpolation of logits concerns
+    batch normalisation and is left out, as is the source's strong view.
+    """
+
+    name = "adamatch"
+
+    def forward(
+        self,
+        network: nn.Module,
+        target: Images,
+        index: Int64[Tensor, " batch"],
+        source: Images,
+        repetition: int,
+    ) -> Float[Tensor, ""]:
+        with torch.no_grad():
+            on_source = network(source).softmax(dim=1)
+            labels = aligned(network(target).softmax(dim=1), on_source.mean(dim=0))
+        threshold = self.config.relative_threshold * on_source.amax(dim=1).mean()
+        used = (labels.amax(dim=1) >= threshold).to(labels.dtype)
+        strong = network(gain_jitter(target, self.config.gain))
+        return (used * cross_entropy(strong, labels)).mean()
+
+
+def make_objective(name: str, config: RobustConfig, *, examples: int, classes: int) -> Objective:
+    """The objective called `name`, one of `config.OBJECTIVES`, for `examples` target images."""
+    if name == PseudoLabel.name:
+        return PseudoLabel(config.pseudo_label, repetitions=config.seeds, examples=examples, classes=classes)
+    if name == Conjugate.name:
+        return Conjugate(config.source.poly)
+    if name in (FixMatch.name, AdaMatch.name):
+        return (FixMatch if name == FixMatch.name else AdaMatch)(config.match)
+    plain = {each.name: each for each in (Entropy, Tent, InformationMaximisation)}
+    return plain[name]()

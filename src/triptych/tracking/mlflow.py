@@ -145,7 +145,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 def read_curves(folder: Path, *, private: bool) -> Iterator[tuple[str, float, int]]:
     """(metric, value, step) of every row of every `*.csv` with a `step` column."""
-    for path in sorted(folder.glob("*.csv")):
+    for path in sorted(folder.rglob("*.csv")):
         if path.name.startswith(PRIVATE_PREFIX) and not private:
             continue
         with path.open(newline="") as handle:
