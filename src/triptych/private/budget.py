@@ -1,10 +1,11 @@
-"""Whether the planned training fits its budget: answered before any work, without torch."""
+"""What the planned training promises and whether it fits its budget: known before any work, without torch."""
 
 import math
 
 from triptych.config import PrivateConfig, TrainerConfig, require
 from triptych.errors import ConfigError
 from triptych.privacy.accounting import epsilon, noise_for, steps_for
+from triptych.privacy.certificate import Terms
 from triptych.privacy.mechanism import Event, FullEnsemble, IndependentDraws
 
 
@@ -13,6 +14,25 @@ def planned_event(config: PrivateConfig) -> Event:
     if config.release == "full":
         return FullEnsemble(config.noise_multiplier, config.steps)
     return IndependentDraws(config.noise_multiplier, config.steps, config.discriminators, config.rows)
+
+
+def terms(config: PrivateConfig) -> Terms:
+    """The promise that `config` makes."""
+    return Terms(
+        event=planned_event(config),
+        discriminators=config.discriminators,
+        rows=config.rows,
+        delta=config.delta,
+        accountant=config.accountant,
+        clip_norm=config.clip_norm,
+        sensitivity=2 * block_norm(config),
+        rng="secure" if config.secure_rng else "seeded",
+    )
+
+
+def block_norm(config: PrivateConfig) -> float:
+    """L2 norm to which what one discriminator adds to one release is clipped."""
+    return config.clip_norm * (math.sqrt(config.rows) if config.release == "full" else 1.0)
 
 
 def affordable_steps(config: PrivateConfig) -> int:

@@ -3,7 +3,6 @@
 Both ways end in `sanitize`; nothing else crosses from shards to generator.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,35 +12,15 @@ from torch import Tensor
 
 from triptych.config import PrivateConfig
 from triptych.data.partition import Shards
-from triptych.privacy.certificate import Terms
 from triptych.privacy.ledger import Ledger
 from triptych.privacy.noise import RandomSource
 from triptych.privacy.sanitize import sanitize
-from triptych.private.budget import planned_event
+from triptych.private.budget import block_norm
 from triptych.private.ensemble import Ensemble
 from triptych.private.losses import input_gradient
 
 Rows = Float[Tensor, "rows channels height width"]
 RowLabels = Int[Tensor, " rows"]
-
-
-def terms(config: PrivateConfig) -> Terms:
-    """The promise that `config` makes."""
-    return Terms(
-        event=planned_event(config),
-        discriminators=config.discriminators,
-        rows=config.rows,
-        delta=config.delta,
-        accountant=config.accountant,
-        clip_norm=config.clip_norm,
-        sensitivity=2 * block_norm(config),
-        rng="secure" if config.secure_rng else "seeded",
-    )
-
-
-def block_norm(config: PrivateConfig) -> float:
-    """L2 norm to which what one discriminator adds to one release is clipped."""
-    return config.clip_norm * (math.sqrt(config.rows) if config.release == "full" else 1.0)
 
 
 def labels_seen(
