@@ -46,7 +46,7 @@ def _published(statement: Statement) -> Iterator[Row]:
 
 def statement_table(statement: Statement) -> Table:
     """Mechanism, epsilons, calibration and the published setting, one section each."""
-    table = Table("what", "value", title="Privacy statement: nothing was trained", show_lines=False)
+    table = Table("what", "value", title="Privacy statement: nothing was trained")
     for section in (_mechanism, _epsilons, _calibration, _published):
         for row in section(statement):
             table.add_row(*row)
