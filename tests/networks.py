@@ -12,9 +12,12 @@ from triptych.graph.ops import (
     DepthwiseConv2D,
     FullyConnected,
     Graph,
+    MaxPool2D,
+    Mean,
     Quantization,
     Tensor,
     output_size,
+    paddings_of,
 )
 
 SPREAD = (0.004, 0.3, 1.0, 4.0)  # output scale over the natural one: saturated to barely used
@@ -53,14 +56,16 @@ class Builder:
         self.ops.append(kind(name=f"op{len(self.ops)}", input=self.last, output=name, **fields))
         self.last = name
 
-    def window(self):
+    def window(self, *, explicit: bool = True):
         """Kernel, stride and padding that fit the current tensor, and the output's height and width."""
-        padding = self.choose("same", "valid")
+        amounts = tuple(tuple(self.draw(st.integers(0, 3)) for _ in range(2)) for _ in range(2))
+        padding = self.choose("same", "valid", *([amounts] if explicit else []))
         sizes = self.shape()[1:3]
         limit = [5 if padding == "same" else min(5, size) for size in sizes]
         kernel = tuple(self.draw(st.integers(1, n)) for n in limit)
         stride = self.choose((1, 1), (2, 2), (1, 2), (3, 1))
-        out = tuple(output_size(*each, padding) for each in zip(sizes, kernel, stride, strict=True))
+        pairs = paddings_of(sizes, kernel, stride, padding)
+        out = tuple(output_size(*each) for each in zip(sizes, kernel, stride, pairs, strict=True))
         return kernel, stride, padding, out
 
     def weights(self, shape, channels, taps):
@@ -106,9 +111,9 @@ class Builder:
         )
 
     def pool(self):
-        window, stride, padding, out = self.window()
+        window, stride, padding, out = self.window(explicit=False)
         self.emit(
-            AveragePool2D,
+            self.choose(AveragePool2D, MaxPool2D),
             (1, *out, self.shape()[3]),
             self.tensors[self.last].quantization,
             window=window,
@@ -116,6 +121,15 @@ class Builder:
             padding=padding,
             activation=self.choose(*ACTIVATIONS),
         )
+
+    def mean(self):
+        axes = self.choose((1,), (2,), (1, 2))
+        shape = tuple(1 if axis in axes else size for axis, size in enumerate(self.shape()))
+        quantization = self.choose(
+            self.tensors[self.last].quantization,
+            self.quantization(self.scale(self.last) * self.choose(0.3, 0.7, 1.1)),
+        )
+        self.emit(Mean, shape, quantization, axes=axes)
 
     def add(self):
         partners = [name for name, tensor in self.tensors.items() if tensor.shape == self.shape()]
@@ -154,7 +168,7 @@ class Builder:
         )
 
 
-STEPS = (Builder.conv, Builder.depthwise, Builder.pool, Builder.add, Builder.residual)
+STEPS = (Builder.conv, Builder.depthwise, Builder.pool, Builder.mean, Builder.add, Builder.residual)
 
 
 @st.composite

@@ -71,12 +71,12 @@ def test_what_is_not_implemented_is_refused_by_name(change: Callable[[Any], None
 def test_unknown_operators_are_named():
     """The name is what one searches for in the converter's options."""
     model: Any = schema.ModelT.InitFromPackedBuf(CONTENT, 0)
-    model.operatorCodes[0].builtinCode = schema.BuiltinOperator.SOFTMAX
-    model.operatorCodes[0].deprecatedBuiltinCode = schema.BuiltinOperator.SOFTMAX
+    model.operatorCodes[0].builtinCode = schema.BuiltinOperator.LOGISTIC
+    model.operatorCodes[0].deprecatedBuiltinCode = schema.BuiltinOperator.LOGISTIC
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")
     with pytest.raises(
-        UnsupportedError, match=r"operator SOFTMAX \(writes 'stem'\) is not implemented; known: Add"
+        UnsupportedError, match=r"operator LOGISTIC \(writes 'stem'\) is not implemented; known: Add"
     ):
         read_tflite(bytes(builder.Output()))
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from triptych.engine.integer import (
     add_constants,
     clamp_range,
+    mean_constants,
     quantization_of,
     requantization,
 )
@@ -25,10 +26,13 @@ from triptych.graph.ops import (
     DepthwiseConv2D,
     FullyConnected,
     Graph,
+    MaxPool2D,
+    Mean,
     Op,
+    Pool,
     Weighted,
     inputs_of,
-    padding_of,
+    paddings_of,
 )
 
 CONV2D_BLOCK = 4  # TRIPTYCH_CONV2D_BLOCK of kernels.h
@@ -39,6 +43,8 @@ KERNELS: dict[type[Op], str] = {
     FullyConnected: "fully_connected",
     Add: "add",
     AveragePool2D: "average_pool2d",
+    MaxPool2D: "max_pool2d",
+    Mean: "mean",
 }
 
 
@@ -129,8 +135,10 @@ def _constants(graph: Graph, op: Op, symbol: str) -> list[str]:
             fields = _fully_connected(graph, op, symbol, arrays)
         case Add():
             fields = _add(graph, op)
-        case AveragePool2D():
-            fields = _average_pool2d(graph, op)
+        case AveragePool2D() | MaxPool2D():
+            fields = _pool2d(graph, op)
+        case Mean():
+            fields = _mean(graph, op)
     lines = [_array(f"{symbol}_{name}", values) for name, values in arrays.items()]
     block = f"static const triptych_{KERNELS[type(op)]}_op {symbol} = {_initialiser(fields)};"
     return [*lines, block, ""]
@@ -193,10 +201,29 @@ def _add(graph: Graph, op: Add) -> dict[str, Value]:
     }
 
 
-def _average_pool2d(graph: Graph, op: AveragePool2D) -> dict[str, Value]:
+def _pool2d(graph: Graph, op: Pool) -> dict[str, Value]:
     low, high = clamp_range(op.activation, quantization_of(graph, op.output))
     window = _window(graph, op, op.window)
     return {"window": window, "channels": graph[op.input].shape[3], "low": low, "high": high}
+
+
+def _mean(graph: Graph, op: Mean) -> dict[str, Value]:
+    count, multiplier, shift = mean_constants(graph, op)
+    _, height, width, channels = graph[op.input].shape
+    low, high = clamp_range(op.activation, quantization_of(graph, op.output))
+    return {
+        "height": height,
+        "width": width,
+        "channels": channels,
+        "over_rows": int(1 in op.axes),
+        "over_columns": int(2 in op.axes),
+        "bias": -count * quantization_of(graph, op.input).zero_point,
+        "multiplier": multiplier,
+        "shift": shift,
+        "zero_point": quantization_of(graph, op.output).zero_point,
+        "low": low,
+        "high": high,
+    }
 
 
 def _blocked(weight: NDArray[np.int8]) -> NDArray[np.int8]:
@@ -208,15 +235,13 @@ def _blocked(weight: NDArray[np.int8]) -> NDArray[np.int8]:
 
 
 def _is_padded(graph: Graph, op: Conv2D) -> bool:
-    sizes = zip(graph[op.input].shape[1:3], op.weight.shape[1:3], op.stride, strict=True)
-    return any(padding_of(*each, op.padding) != (0, 0) for each in sizes)
+    paddings = paddings_of(graph[op.input].shape[1:3], op.weight.shape[1:3], op.stride, op.padding)
+    return paddings != ((0, 0), (0, 0))
 
 
-def _window(
-    graph: Graph, op: Conv2D | DepthwiseConv2D | AveragePool2D, kernel: tuple[int, ...]
-) -> dict[str, Value]:
+def _window(graph: Graph, op: Conv2D | DepthwiseConv2D | Pool, kernel: tuple[int, ...]) -> dict[str, Value]:
     size = graph[op.input].shape[1:3]
-    before = [padding_of(*each, op.padding)[0] for each in zip(size, kernel, op.stride, strict=True)]
+    before = [pair[0] for pair in paddings_of(size, kernel, op.stride, op.padding)]
     names = ("input", "output", "kernel", "stride")
     pairs = zip(names, (size, graph[op.output].shape[1:3], kernel, op.stride), strict=True)
     fields: dict[str, Value] = {}

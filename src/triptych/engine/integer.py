@@ -5,6 +5,7 @@ for some input, the network is refused: signed overflow is undefined in C.
 Source: tensorflow/lite/kernels/{kernel_util,add}.cc.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,16 @@ from jaxtyping import Int64
 from numpy.typing import NDArray
 
 from triptych.errors import UnsupportedError
-from triptych.graph.ops import Activation, Add, DepthwiseConv2D, FullyConnected, Graph, Quantization, Weighted
+from triptych.graph.ops import (
+    Activation,
+    Add,
+    DepthwiseConv2D,
+    FullyConnected,
+    Graph,
+    Mean,
+    Quantization,
+    Weighted,
+)
 from triptych.quantization.requantize import output_multipliers, quantize_multiplier
 
 INT8_MIN, INT8_MAX, INT32_MAX = -128, 127, 2**31 - 1
@@ -104,3 +114,22 @@ def add_constants(graph: Graph, op: Add) -> AddConstants:
         )
     multiplier, shift = quantize_multiplier(factor)
     return AddConstants((pairs[0][0], pairs[1][0]), (pairs[0][1], pairs[1][1]), multiplier, shift)
+
+
+def mean_constants(graph: Graph, op: Mean) -> tuple[int, int, int]:
+    """Number of values averaged, and the factor (multiplier, shift) of their sum.
+
+    TFLite divides the Q31 multiplier of the scales by the count (reduce.cc).
+    Raises UnsupportedError where the sum could overflow.
+    """
+    count = math.prod(graph[op.input].shape[axis] for axis in op.axes)
+    source, output = quantization_of(graph, op.input).scale, quantization_of(graph, op.output).scale
+    multiplier, shift = quantize_multiplier(source / output)
+    bits = min(count.bit_length() - 1, 31 + shift)
+    shift -= bits
+    if shift < -31 or 255 * count > INT32_MAX >> max(shift, 0):
+        raise UnsupportedError(
+            f"operator {op.name!r}: the mean of {count} values with scales {source} and {output} "
+            "overflows int32"
+        )
+    return count, (multiplier << bits) // count, shift

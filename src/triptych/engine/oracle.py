@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Int8
 
 from triptych.errors import DataError
+from triptych.graph.tflite import int8_part
 
 Kernels = Literal["reference", "xnnpack"]
 
@@ -13,7 +14,7 @@ Kernels = Literal["reference", "xnnpack"]
 def run_litert(
     content: bytes, inputs: Int8[np.ndarray, "n height width channels"], *, kernels: Kernels = "reference"
 ) -> Int8[np.ndarray, "n ..."]:
-    """Outputs [n, ...] of the `.tflite` file `content` for `n` int8 inputs, one at a time.
+    """Outputs [n, ...] of the int8 part of the `.tflite` file `content` for `n` inputs, one at a time.
 
     `reference` kernels round twice (`rounding="tflite"`), `xnnpack` once (`"single"`).
     Raises DataError where LiteRT refuses the file.
@@ -23,7 +24,7 @@ def run_litert(
     resolver = {"reference": OpResolverType.BUILTIN_REF, "xnnpack": OpResolverType.BUILTIN}[kernels]
     try:
         interpreter = Interpreter(
-            model_content=content, experimental_op_resolver_type=resolver, num_threads=1
+            model_content=int8_part(content), experimental_op_resolver_type=resolver, num_threads=1
         )
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:

@@ -14,7 +14,13 @@ from functools import reduce
 import numpy as np
 from jaxtyping import Float64, Int8, Int64
 
-from triptych.engine.integer import add_constants, clamp_range, quantization_of, requantization
+from triptych.engine.integer import (
+    add_constants,
+    clamp_range,
+    mean_constants,
+    quantization_of,
+    requantization,
+)
 from triptych.graph.ops import (
     Add,
     AveragePool2D,
@@ -22,10 +28,12 @@ from triptych.graph.ops import (
     DepthwiseConv2D,
     FullyConnected,
     Graph,
+    MaxPool2D,
+    Mean,
     Op,
     Padding,
     Weighted,
-    padding_of,
+    paddings_of,
 )
 from triptych.quantization.requantize import Rounding, requantize
 
@@ -63,6 +71,10 @@ def _compute(
         return _add(graph, op, x, values[op.other], rounding)
     if isinstance(op, AveragePool2D):
         return _average(op, x)
+    if isinstance(op, MaxPool2D):
+        return _maximum(op, x)
+    if isinstance(op, Mean):
+        return _mean(graph, op, x, rounding)
     return _weighted(graph, op, x, rounding)
 
 
@@ -103,11 +115,11 @@ def _total(terms: Iterable[Sums]) -> Sums:
 
 
 def _windows(
-    x: Sums, kernel: tuple[int, int], stride: tuple[int, int], padding: Padding
+    x: Sums, kernel: tuple[int, int], stride: tuple[int, int], padding: Padding, outside: float = 0.0
 ) -> Iterator[tuple[tuple[int, int], Sums]]:
     """For each kernel position (row, column): the padded input under it, [n, out_height, out_width, c]."""
-    around = [padding_of(*each, padding) for each in zip(x.shape[1:3], kernel, stride, strict=True)]
-    padded = np.pad(x, [(0, 0), *around, (0, 0)])
+    around = paddings_of(x.shape[1:3], kernel, stride, padding)
+    padded = np.pad(x, [(0, 0), *around, (0, 0)], constant_values=outside)
     height, width = (
         (size - k) // step + 1 for size, k, step in zip(padded.shape[1:3], kernel, stride, strict=True)
     )
@@ -125,6 +137,19 @@ def _average(op: AveragePool2D, x: Values) -> Int64[np.ndarray, "n ..."]:
         for values in (x.astype(np.float64), ones)
     )
     return np.sign(total) * ((np.abs(total) + count // 2) // count)
+
+
+def _maximum(op: MaxPool2D, x: Values) -> Int64[np.ndarray, "n ..."]:
+    windows = _windows(x.astype(np.float64), op.window, op.stride, op.padding, outside=-128.0)
+    return reduce(np.maximum, (window for _, window in windows)).astype(np.int64)
+
+
+def _mean(graph: Graph, op: Mean, x: Values, rounding: Rounding) -> Int64[np.ndarray, "n ..."]:
+    count, multiplier, shift = mean_constants(graph, op)
+    total = x.astype(np.int64).sum(axis=op.axes, keepdims=True)
+    total -= count * quantization_of(graph, op.input).zero_point
+    scaled = requantize(total, multiplier=multiplier, shift=shift, rounding=rounding)
+    return scaled + quantization_of(graph, op.output).zero_point
 
 
 def _add(graph: Graph, op: Add, x: Values, y: Values, rounding: Rounding) -> Int64[np.ndarray, "n ..."]:

@@ -5,14 +5,15 @@ quantization) and the integer one (weights int8, biases int32, every tensor
 quantized). Activations are NHWC with batch 1; the semantics are TFLite's.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-Padding = Literal["same", "valid"]
+Pair = tuple[int, int]
+Padding = Literal["same", "valid"] | tuple[Pair, Pair]  # or rows (above, below), columns (left, right)
 Activation = Literal["none", "relu", "relu6"]
 
 
@@ -105,7 +106,32 @@ class AveragePool2D:
     activation: Activation = "none"
 
 
-Op = Conv2D | DepthwiseConv2D | FullyConnected | Add | AveragePool2D
+@dataclass(frozen=True)
+class MaxPool2D:
+    """Maximum over windows, of what lies inside the image. Keeps the quantization."""
+
+    name: str
+    input: str
+    output: str
+    window: tuple[int, int]
+    stride: tuple[int, int]
+    padding: Padding = "valid"
+    activation: Activation = "none"
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Average over the rows (axis 1), the columns (2), or both; keeps the axes, with size one."""
+
+    name: str
+    input: str
+    output: str
+    axes: tuple[int, ...]
+    activation: ClassVar[Activation] = "none"
+
+
+Op = Conv2D | DepthwiseConv2D | FullyConnected | Add | AveragePool2D | MaxPool2D | Mean
+Pool = AveragePool2D | MaxPool2D
 Weighted = Conv2D | DepthwiseConv2D | FullyConnected
 
 
@@ -131,13 +157,26 @@ def inputs_of(op: Op) -> tuple[str, ...]:
     return (op.input, op.other) if isinstance(op, Add) else (op.input,)
 
 
-def output_size(size: int, kernel: int, stride: int, padding: Padding) -> int:
+def output_size(size: int, kernel: int, stride: int, padding: Literal["same", "valid"] | Pair) -> int:
     """Spatial output size of a window operator (TFLite)."""
-    return -(-size // stride) if padding == "same" else (size - kernel) // stride + 1
+    if padding == "same":
+        return -(-size // stride)
+    return (size + sum(padding_of(size, kernel, stride, padding)) - kernel) // stride + 1
 
 
-def padding_of(size: int, kernel: int, stride: int, padding: Padding) -> tuple[int, int]:
+def paddings_of(
+    size: Sequence[int], kernel: Sequence[int], stride: Sequence[int], padding: Padding
+) -> tuple[Pair, Pair]:
+    """`padding_of` rows and of columns."""
+    axes = padding if isinstance(padding, tuple) else (padding, padding)
+    rows, columns = (padding_of(*each) for each in zip(size, kernel, stride, axes, strict=True))
+    return rows, columns
+
+
+def padding_of(size: int, kernel: int, stride: int, padding: Literal["same", "valid"] | Pair) -> Pair:
     """Rows added before and after; `same` puts the odd one after (TFLite)."""
+    if isinstance(padding, tuple):
+        return padding
     if padding == "valid":
         return 0, 0
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)

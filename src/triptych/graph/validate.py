@@ -8,10 +8,13 @@ from triptych.graph.ops import (
     DepthwiseConv2D,
     FullyConnected,
     Graph,
+    MaxPool2D,
+    Mean,
     Op,
     Tensor,
     inputs_of,
     output_size,
+    paddings_of,
 )
 
 
@@ -74,14 +77,22 @@ def _expected_shape(graph: Graph, op: Op, source: Tensor) -> tuple[int, ...]:
             _, *kernel, channels = op.weight.shape
             out = channels
             _check_bias(op, out)
-        case AveragePool2D():
+        case Mean():
+            _require_image(source, op)
+            return tuple(1 if axis in op.axes else size for axis, size in enumerate(source.shape))
+        case AveragePool2D() | MaxPool2D():
             kernel, out = list(op.window), source.shape[-1]
             channels = out
-    _require(len(source.shape) == 4, op, f"needs an image, but {source.name!r} is {list(source.shape)}")
+    _require_image(source, op)
     _require(source.shape[3] == channels, op, f"has weights for {channels} of {source.shape[3]} channels")
-    size = zip(source.shape[1:3], kernel, op.stride, strict=True)
-    height, width = (output_size(*each, op.padding) for each in size)
+    size = source.shape[1:3], kernel, op.stride
+    paddings = paddings_of(*size, op.padding)
+    height, width = (output_size(*each) for each in zip(*size, paddings, strict=True))
     return 1, height, width, out
+
+
+def _require_image(source: Tensor, op: Op) -> None:
+    _require(len(source.shape) == 4, op, f"needs an image, but {source.name!r} is {list(source.shape)}")
 
 
 def _check_bias(op: Conv2D | DepthwiseConv2D | FullyConnected, channels: int) -> None:

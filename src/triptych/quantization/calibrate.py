@@ -16,9 +16,11 @@ from triptych.graph.ops import (
     DepthwiseConv2D,
     FullyConnected,
     Graph,
+    MaxPool2D,
+    Mean,
     Op,
     Padding,
-    padding_of,
+    paddings_of,
 )
 
 Range = tuple[float, float]
@@ -70,6 +72,10 @@ def _apply(op: Op, values: dict[str, Tensor]) -> Tensor:
             return x + values[op.other]
         case AveragePool2D():
             return _average(op, x)
+        case MaxPool2D():
+            return F.max_pool2d(_pad(x, op.window, op.stride, op.padding, -torch.inf), op.window, op.stride)
+        case Mean():
+            return x.mean(dim=[axis + 1 for axis in op.axes], keepdim=True)
 
 
 def _convolve(op: Conv2D | DepthwiseConv2D, x: Tensor) -> Tensor:
@@ -86,11 +92,11 @@ def _average(op: AveragePool2D, x: Tensor) -> Tensor:
     return F.avg_pool2d(padded, op.window, op.stride) / F.avg_pool2d(inside, op.window, op.stride)
 
 
-def _pad(x: Tensor, window: Sequence[int], stride: Sequence[int], padding: Padding) -> Tensor:
-    vertical, horizontal = (
-        padding_of(size, k, s, padding) for size, k, s in zip(x.shape[2:], window, stride, strict=True)
-    )
-    return F.pad(x, (*horizontal, *vertical))
+def _pad(
+    x: Tensor, window: Sequence[int], stride: Sequence[int], padding: Padding, value: float = 0
+) -> Tensor:
+    vertical, horizontal = paddings_of(x.shape[2:], window, stride, padding)
+    return F.pad(x, (*horizontal, *vertical), value=value)
 
 
 def _tensor(array: np.ndarray) -> Tensor:

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.graph.ops import (
-    AveragePool2D,
     DepthwiseConv2D,
     FullyConnected,
     Graph,
     Op,
+    Pool,
     Quantization,
     Weighted,
 )
@@ -36,7 +36,7 @@ def lower(graph: Graph, ranges: Mapping[str, Range]) -> Graph:
     """
     grids = {name: activation_quantization(*ranges[name]) for name in graph.tensors}
     for op in graph.ops:
-        if isinstance(op, AveragePool2D):
+        if isinstance(op, Pool):
             grids[op.output] = grids[op.input]
     tensors = {name: replace(tensor, quantization=grids[name]) for name, tensor in graph.tensors.items()}
     return Graph(graph.input, graph.output, tensors, tuple(_lower_op(op, grids) for op in graph.ops))

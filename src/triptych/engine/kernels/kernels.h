@@ -68,12 +68,23 @@ typedef struct {
     int32_t channels, low, high;
 } triptych_average_pool2d_op;
 
+typedef triptych_average_pool2d_op triptych_max_pool2d_op;
+
+typedef struct {
+    int32_t height, width, channels;     /* of the input */
+    int32_t over_rows, over_columns;     /* 0 or 1: what is averaged */
+    int32_t bias, multiplier, shift;     /* of the sum; bias = -count * zero point of the input */
+    int32_t zero_point, low, high;       /* of the output */
+} triptych_mean_op;
+
 void triptych_conv2d(const triptych_conv2d_op *op, const int8_t *input, int8_t *output);
 void triptych_depthwise_conv2d(const triptych_depthwise_conv2d_op *op, const int8_t *input, int8_t *output,
                                int8_t *plane);
 void triptych_fully_connected(const triptych_fully_connected_op *op, const int8_t *input, int8_t *output);
 void triptych_add(const triptych_add_op *op, const int8_t *first, const int8_t *second, int8_t *output);
 void triptych_average_pool2d(const triptych_average_pool2d_op *op, const int8_t *input, int8_t *output);
+void triptych_max_pool2d(const triptych_max_pool2d_op *op, const int8_t *input, int8_t *output);
+void triptych_mean(const triptych_mean_op *op, const int8_t *input, int8_t *output);
 
 /* floor(value / 2^bits) */
 static inline int32_t triptych_shift_right(int32_t value, int32_t bits)

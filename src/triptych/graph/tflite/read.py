@@ -4,6 +4,7 @@
 
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,14 +21,21 @@ from triptych.graph.ops import (
     DepthwiseConv2D,
     FullyConnected,
     Graph,
+    MaxPool2D,
+    Mean,
     Op,
+    Padding,
+    Pool,
     Quantization,
     Tensor,
 )
+from triptych.graph.tflite.edges import code_of, cut_edges
 from triptych.graph.tflite.tables import ACTIVATION, CODE, CODES, IDENTIFIER, PADDING, Node
 from triptych.graph.validate import validate
 
 K = TypeVar("K", bound=str)
+Axes = tuple[int, ...]
+PADDED = (CODE.CONV_2D, CODE.DEPTHWISE_CONV_2D)  # what may read the output of a PAD
 # what offsets and indices that point nowhere raise inside the generated parser and here
 MALFORMED = (struct.error, ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError)
 
@@ -61,6 +69,7 @@ class _Reader:
     def __init__(self, model: Node) -> None:
         if len(model.subgraphs or []) != 1:
             raise UnsupportedError(f"{len(model.subgraphs or [])} subgraphs; the engine runs exactly one")
+        cut_edges(model)
         self.model = model
         self.main = model.subgraphs[0]
         seen: dict[str, int] = {}
@@ -68,6 +77,8 @@ class _Reader:
             name = (tensor.name or b"").decode(errors="replace")
             seen.setdefault(name if name and name not in seen else f"{name}#{index}", index)
         self.names = list(seen)
+        self.pads: dict[int, Padding] = {}  # tensors that a PAD writes
+        self.layouts: dict[int, Axes] = {}  # tensors that are not NHWC
 
     def graph(self) -> Graph:
         for way in ("inputs", "outputs"):
@@ -77,25 +88,31 @@ class _Reader:
                 )
         source, output = int(self.main.inputs[0]), int(self.main.outputs[0])
         tensors = {self.names[source]: self.activation(source, "the network")}
-        ops = []
+        ops: list[Op] = []
+        moves = {CODE.RESHAPE: self.flatten, CODE.PAD: self.pad, CODE.TRANSPOSE: self.transpose}
         for operator in self.main.operators:
-            if self.code(operator) == CODE.RESHAPE:
-                self.flatten(operator)
+            code = self.code(operator)
+            if code in moves:
+                moves[code](operator)
                 continue
             ops.append(self.operator(operator))
-            tensors[ops[-1].output] = self.activation(int(operator.outputs[0]), ops[-1].name)
+            tensor = self.activation(int(operator.outputs[0]), ops[-1].name)
+            if isinstance(ops[-1], Mean):
+                tensor = replace(tensor, shape=_averaged(tensors[ops[-1].input], ops[-1].axes))
+            tensors[ops[-1].output] = tensor
+        self.require_plain(output, "the network's output")
         return Graph(self.names[source], self.names[output], tensors, tuple(ops))
 
     def code(self, operator: Node) -> int:
         for index in (*operator.inputs[:2], *operator.outputs):
             if not 0 <= index < len(self.names):
                 raise DataError(f"an operator refers to tensor {index} of {len(self.names)}")
-        code = self.model.operatorCodes[operator.opcodeIndex]
-        return max(code.builtinCode, code.deprecatedBuiltinCode)
+        return code_of(self.model, operator)
 
     def flatten(self, operator: Node) -> None:
         """A reshape to [1, n] moves no byte: its output is another name of its input."""
         source, output = (int(indices[0]) for indices in (operator.inputs, operator.outputs))
+        self.require_plain(source, self.names[output])
         shape = self.activation(output, self.names[output]).shape
         if shape != (1, self.activation(source, self.names[output]).size):
             raise UnsupportedError(
@@ -103,6 +120,46 @@ class _Reader:
                 "only flattening to [1, n] is implemented"
             )
         self.names[output] = self.names[source]
+
+    def pad(self, operator: Node) -> None:
+        """Padding becomes part of the convolution that reads it."""
+        source, output = (int(indices[0]) for indices in (operator.inputs, operator.outputs))
+        name = self.names[output]
+        self.require_plain(source, name)
+        amounts = self.constant(int(operator.inputs[1]), np.int32, name)[0].tolist()
+        before, after = self.activation(source, name), self.activation(output, name)
+        if amounts[0] != [0, 0] or amounts[3:] != [[0, 0]] or before.quantization != after.quantization:
+            raise UnsupportedError(
+                f"operator {name!r} pads {amounts} from {before.quantization} to {after.quantization}; "
+                "rows and columns of an image, in one quantization, are implemented"
+            )
+        if min(map(min, amounts)) < 0:
+            raise DataError(f"operator {name!r} pads by {amounts}, less than nothing")
+        self.pads[output] = (tuple(amounts[1]), tuple(amounts[2]))
+        self.names[output] = self.names[source]
+
+    def transpose(self, operator: Node) -> None:
+        """Another order of the axes moves no byte where a mean follows, which names its axes."""
+        source, output = (int(indices[0]) for indices in (operator.inputs, operator.outputs))
+        layout = self.layout(source, self.names[output])
+        order = self.constant(int(operator.inputs[1]), np.int32, self.names[output])[0].tolist()
+        if sorted(order) != list(range(len(layout))):
+            raise DataError(f"operator {self.names[output]!r} transposes {order}, not the axes of its input")
+        self.layouts[output] = tuple(layout[axis] for axis in order)
+        self.names[output] = self.names[source]
+
+    def layout(self, index: int, name: str) -> Axes:
+        """For each axis of a tensor the axis of the NHWC image that it is."""
+        if index in self.pads:
+            raise UnsupportedError(f"operator {name!r} reads a padded tensor; only VALID convolutions do")
+        return self.layouts.get(index, (0, 1, 2, 3)[: len(self.main.tensors[index].shape)])
+
+    def require_plain(self, index: int, name: str) -> None:
+        """Refuse what was padded or transposed where it is read as it stands."""
+        shape = self.main.tensors[index].shape
+        moved = [axis for axis, size in zip(self.layout(index, name), shape, strict=True) if size != 1]
+        if moved != sorted(moved):
+            raise UnsupportedError(f"{name!r} needs a transposed tensor; only a mean takes it")
 
     def operator(self, operator: Node) -> Op:
         code = self.code(operator)
@@ -112,12 +169,13 @@ class _Reader:
             known = ", ".join(sorted({kind.__name__ for kind in CODES}))
             raise UnsupportedError(f"operator {kind} (writes {name!r}) is not implemented; known: {known}")
         options = operator.builtinOptions
-        common: dict[str, Any] = {
-            "name": name,
-            "input": self.names[operator.inputs[0]],
-            "output": name,
-            "activation": _key(ACTIVATION, options.fusedActivationFunction, name, "activation"),
-        }
+        common: dict[str, Any] = {"name": name, "input": self.names[operator.inputs[0]], "output": name}
+        if code == CODE.MEAN:
+            return _read_mean(self, operator, options, common)
+        for index in operator.inputs[: 2 if code == CODE.ADD else 1]:
+            if index not in self.pads or code not in PADDED:
+                self.require_plain(int(index), name)
+        common["activation"] = _key(ACTIVATION, options.fusedActivationFunction, name, "activation")
         return READERS[code](self, operator, options, common)
 
     def window(self, options: Node, name: str) -> dict[str, Any]:
@@ -207,6 +265,10 @@ def _read_convolution(
     common: dict[str, Any],
 ) -> Op:
     window = reader.window(options, common["name"])
+    if (padding := reader.pads.get(int(operator.inputs[0]))) is not None:
+        if window["padding"] != "valid":
+            raise UnsupportedError(f"operator {common['name']!r} pads a padded tensor; VALID is implemented")
+        window["padding"] = padding
     op = kind(**common, **window, **reader.weights(operator, common["name"], axis, 4))
     if isinstance(op, DepthwiseConv2D) and options.depthMultiplier > 1:
         raise UnsupportedError(
@@ -228,9 +290,32 @@ def _read_add(reader: _Reader, operator: Node, options: Node, common: dict[str, 
     return Add(**common, other=reader.names[operator.inputs[1]])
 
 
-def _read_pool(reader: _Reader, operator: Node, options: Node, common: dict[str, Any]) -> Op:
+def _read_pool(
+    kind: type[Pool], reader: _Reader, operator: Node, options: Node, common: dict[str, Any]
+) -> Op:
     window = (options.filterHeight, options.filterWidth)
-    return AveragePool2D(**common, **reader.window(options, common["name"]), window=window)
+    source, output = (int(indices[0]) for indices in (operator.inputs, operator.outputs))
+    grids = [reader.activation(index, common["name"]).quantization for index in (source, output)]
+    if grids[0] != grids[1]:
+        raise UnsupportedError(f"operator {common['name']!r} pools from {grids[0]} to {grids[1]}")
+    return kind(**common, **reader.window(options, common["name"]), window=window)
+
+
+def _read_mean(reader: _Reader, operator: Node, options: Node, common: dict[str, Any]) -> Op:
+    name, source, output = common["name"], int(operator.inputs[0]), int(operator.outputs[0])
+    layout = reader.layout(source, name)
+    axes = [int(axis) for axis in reader.constant(int(operator.inputs[1]), np.int32, name)[0].ravel()]
+    averaged = {layout[axis] for axis in axes}
+    if not averaged or not averaged <= {1, 2}:
+        raise UnsupportedError(f"operator {name!r} averages axes {axes}; rows and columns are implemented")
+    if not options.keepDims:
+        layout = tuple(axis for axis in layout if axis not in averaged)
+    reader.layouts[output] = layout
+    return Mean(**common, axes=tuple(sorted(averaged)))
+
+
+def _averaged(source: Tensor, axes: Axes) -> tuple[int, ...]:
+    return tuple(1 if axis in axes else size for axis, size in enumerate(source.shape))
 
 
 READERS: dict[int, Read] = {
@@ -238,5 +323,7 @@ READERS: dict[int, Read] = {
     CODE.DEPTHWISE_CONV_2D: partial(_read_convolution, DepthwiseConv2D, 3),
     CODE.FULLY_CONNECTED: _read_fully_connected,
     CODE.ADD: _read_add,
-    CODE.AVERAGE_POOL_2D: _read_pool,
+    CODE.AVERAGE_POOL_2D: partial(_read_pool, AveragePool2D),
+    CODE.MAX_POOL_2D: partial(_read_pool, MaxPool2D),
+    CODE.MEAN: _read_mean,
 }

@@ -2,7 +2,7 @@
 # (the flatbuffers schema that ai-edge-litert ships has no types)
 """How the format numbers operators, options, padding and activations."""
 
-from typing import Any
+from typing import Any, Literal
 
 from ai_edge_litert import schema_py_generated as schema
 
@@ -13,15 +13,16 @@ from triptych.graph.ops import (
     Conv2D,
     DepthwiseConv2D,
     FullyConnected,
+    MaxPool2D,
+    Mean,
     Op,
-    Padding,
 )
 
 Node = Any  # an object of the untyped schema
 IDENTIFIER = b"TFL3"
 CODE = schema.BuiltinOperator
 OPTIONS = schema.BuiltinOptions
-PADDING: dict[Padding, int] = {"same": schema.Padding.SAME, "valid": schema.Padding.VALID}
+PADDING: dict[Literal["same", "valid"], int] = {"same": schema.Padding.SAME, "valid": schema.Padding.VALID}
 ACTIVATION: dict[Activation, int] = {
     "none": schema.ActivationFunctionType.NONE,
     "relu": schema.ActivationFunctionType.RELU,
@@ -34,4 +35,6 @@ CODES: dict[type[Op], tuple[int, int, int]] = {
     FullyConnected: (CODE.FULLY_CONNECTED, 4, OPTIONS.FullyConnectedOptions),
     Add: (CODE.ADD, 2, OPTIONS.AddOptions),
     AveragePool2D: (CODE.AVERAGE_POOL_2D, 2, OPTIONS.Pool2DOptions),
+    MaxPool2D: (CODE.MAX_POOL_2D, 2, OPTIONS.Pool2DOptions),
+    Mean: (CODE.MEAN, 2, OPTIONS.ReducerOptions),
 }

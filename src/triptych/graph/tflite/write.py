@@ -2,23 +2,27 @@
 # (the flatbuffers schema that ai-edge-litert ships has no types)
 """From a network to the content of a `.tflite` file."""
 
+from dataclasses import replace
+
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from triptych.graph.ops import (
-    AveragePool2D,
     Conv2D,
     DepthwiseConv2D,
     Graph,
+    Mean,
     Op,
+    Pool,
     Tensor,
     Weighted,
     inputs_of,
 )
-from triptych.graph.tflite.tables import ACTIVATION, CODES, IDENTIFIER, OPTIONS, PADDING, Node
+from triptych.graph.tflite.tables import ACTIVATION, CODE, CODES, IDENTIFIER, OPTIONS, PADDING, Node
 
+PAD = (CODE.PAD, 2)  # code and version
 BUFFER_ALIGNMENT = 16  # what the schema demands of constant data
 
 
@@ -44,42 +48,60 @@ class _Writer:
         self.graph = graph
         self.tensors: list[Node] = []
         self.buffers: list[Node] = [schema.BufferT()]  # number 0 means "no data"
-        self.codes: list[type[Op]] = []
+        self.codes: list[tuple[int, int]] = []  # code and version
         self.index: dict[str, int] = {}
 
     def content(self) -> bytes:
         self.index = {name: self.activation(tensor) for name, tensor in self.graph.tensors.items()}
         subgraph = schema.SubGraphT()
         subgraph.name = "main"
-        subgraph.operators = [self.operator(op) for op in self.graph.ops]
+        subgraph.operators = [operator for op in self.graph.ops for operator in self.operators(op)]
         subgraph.tensors = self.tensors
         subgraph.inputs, subgraph.outputs = [self.index[self.graph.input]], [self.index[self.graph.output]]
         model = schema.ModelT()
         model.version, model.description = 3, "triptych"
-        model.operatorCodes = [self.code(kind) for kind in self.codes]
+        model.operatorCodes = [_code(*code) for code in self.codes]
         model.subgraphs, model.buffers = [subgraph], self.buffers
         builder = flatbuffers.Builder(1 << 16)
         builder.Finish(model.Pack(builder), IDENTIFIER)
         return bytes(builder.Output())
 
-    def code(self, kind: type[Op]) -> Node:
-        code = schema.OperatorCodeT()
-        code.builtinCode, code.version, _ = CODES[kind]
-        code.deprecatedBuiltinCode = code.builtinCode
-        return code
-
-    def operator(self, op: Op) -> Node:
-        if type(op) not in self.codes:
-            self.codes.append(type(op))
-        operator = schema.OperatorT()
-        operator.opcodeIndex = self.codes.index(type(op))
-        operator.inputs = [self.index[name] for name in inputs_of(op)]
+    def operators(self, op: Op) -> list[Node]:
+        """The operator, after a PAD where its padding is neither SAME nor VALID."""
+        inputs = [self.index[name] for name in inputs_of(op)]
+        before = []
+        if isinstance(op, Conv2D | DepthwiseConv2D) and isinstance(op.padding, tuple):
+            before = [self.pad(op, inputs[0])]
+            inputs[0] = before[0].outputs[0]
         if isinstance(op, Weighted):
-            operator.inputs += self.constants(op)
-        operator.outputs = [self.index[op.output]]
-        operator.builtinOptionsType = CODES[type(op)][2]
-        operator.builtinOptions = _options(op)
+            inputs += self.constants(op)
+        if isinstance(op, Mean):
+            inputs += [self.integers(f"{op.name}/axes", np.array(op.axes, np.int32))]
+        code, version, kind = CODES[type(op)]
+        operator = self.operator((code, version), inputs, self.index[op.output])
+        operator.builtinOptionsType, operator.builtinOptions = kind, _options(op)
+        return [*before, operator]
+
+    def operator(self, code: tuple[int, int], inputs: list[int], output: int) -> Node:
+        if code not in self.codes:
+            self.codes.append(code)
+        operator = schema.OperatorT()
+        operator.opcodeIndex = self.codes.index(code)
+        operator.inputs, operator.outputs = inputs, [output]
         return operator
+
+    def pad(self, op: Conv2D | DepthwiseConv2D, source: int) -> Node:
+        tensor = self.graph[op.input]
+        amounts = np.array([(0, 0), *op.padding, (0, 0)], np.int32)
+        shape = tuple(size + sum(pair) for size, pair in zip(tensor.shape, amounts.tolist(), strict=True))
+        padded = self.activation(replace(tensor, name=f"{op.name}/padded", shape=shape))
+        operator = self.operator(PAD, [source, self.integers(f"{op.name}/padding", amounts)], padded)
+        operator.builtinOptionsType, operator.builtinOptions = OPTIONS.PadOptions, schema.PadOptionsT()
+        return operator
+
+    def integers(self, name: str, values: NDArray[np.int32]) -> int:
+        """A constant that is not quantized: axes or amounts of padding."""
+        return self.tensor(name, values.shape, schema.TensorType.INT32, None, values)
 
     def activation(self, tensor: Tensor) -> int:
         assert tensor.quantization, f"{tensor.name} is not quantized"
@@ -122,6 +144,13 @@ class _Writer:
         return len(self.tensors) - 1
 
 
+def _code(number: int, version: int) -> Node:
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = number
+    code.version = version
+    return code
+
+
 def _quantization(scale: NDArray[np.float32], zero_point: int, axis: int = 0) -> Node:
     quantization = schema.QuantizationParametersT()
     quantization.scale = [float(value) for value in scale]
@@ -132,12 +161,15 @@ def _quantization(scale: NDArray[np.float32], zero_point: int, axis: int = 0) ->
 
 def _options(op: Op) -> Node:
     options = getattr(schema, {v: k for k, v in vars(OPTIONS).items()}[CODES[type(op)][2]] + "T")()
+    if isinstance(op, Mean):
+        options.keepDims = True
+        return options
     options.fusedActivationFunction = ACTIVATION[op.activation]
-    if isinstance(op, Conv2D | DepthwiseConv2D | AveragePool2D):
-        options.padding = PADDING[op.padding]
+    if isinstance(op, Conv2D | DepthwiseConv2D | Pool):
+        options.padding = PADDING["valid" if isinstance(op.padding, tuple) else op.padding]
         options.strideH, options.strideW = op.stride
     if isinstance(op, DepthwiseConv2D):
         options.depthMultiplier = 1
-    if isinstance(op, AveragePool2D):
+    if isinstance(op, Pool):
         options.filterHeight, options.filterWidth = op.window
     return options

@@ -1,0 +1,129 @@
+"""The int8 part of networks with operators at their edges, and means of transposed images."""
+
+from copy import deepcopy
+from typing import Any
+
+import flatbuffers
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from networks import example_graph, inputs_of_size
+
+from triptych.engine.oracle import run_litert
+from triptych.engine.reference import run
+from triptych.errors import UnsupportedError
+from triptych.graph.tflite import int8_part, read_tflite, write_tflite
+
+CODE, POOL = schema.BuiltinOperator, 5  # the example network's pooling operator
+
+
+def example() -> Any:
+    return schema.ModelT.InitFromPackedBuf(write_tflite(example_graph()), 0)
+
+
+def packed(model: Any) -> bytes:
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def operator(model: Any, code: int, inputs: list[int], output: int, options: str = "") -> Any:
+    kind, made = schema.OperatorCodeT(), schema.OperatorT()
+    kind.builtinCode = kind.deprecatedBuiltinCode = code
+    kind.version = 2
+    model.operatorCodes.append(kind)
+    made.opcodeIndex, made.inputs, made.outputs = len(model.operatorCodes) - 1, inputs, [output]
+    if options:
+        made.builtinOptionsType = getattr(schema.BuiltinOptions, options)
+        made.builtinOptions = getattr(schema, f"{options}T")()
+    return made
+
+
+def tensor(model: Any, like: int, name: str, **fields: Any) -> int:
+    made = deepcopy(model.subgraphs[0].tensors[like])
+    made.name = name
+    vars(made).update(fields)
+    model.subgraphs[0].tensors.append(made)
+    return len(model.subgraphs[0].tensors) - 1
+
+
+def with_edges() -> bytes:
+    """The example network between floats, as a converter writes it by default, with a softmax."""
+    model = example()
+    main = model.subgraphs[0]
+    source, logits = int(main.inputs[0]), int(main.outputs[0])
+    real = {"type": schema.TensorType.FLOAT32, "quantization": schema.QuantizationParametersT()}
+    real_input, real_output = (tensor(model, at, f"real {at}", **real) for at in (source, logits))
+    chances = tensor(model, logits, "chances")
+    main.tensors[chances].quantization.scale = [1 / 256]
+    main.tensors[chances].quantization.zeroPoint = [-128]
+    softmax = operator(model, CODE.SOFTMAX, [logits], chances, "SoftmaxOptions")
+    main.operators = [
+        operator(model, CODE.QUANTIZE, [real_input], source),
+        *main.operators,
+        softmax,
+        operator(model, CODE.DEQUANTIZE, [chances], real_output),
+    ]
+    main.inputs, main.outputs = [real_input], [real_output]
+    return packed(model)
+
+
+def test_float_edges_and_the_final_softmax_are_left_to_the_application():
+    """Default conversions have them; the order of the classes is that of the logits."""
+    graph, images = example_graph(), inputs_of_size(example_graph(), 20)
+    again = read_tflite(with_edges())
+    assert (again.input, again.output) == (graph.input, graph.output)
+    np.testing.assert_array_equal(run_litert(with_edges(), images), run(graph, images))
+    assert int8_part(write_tflite(graph)) == write_tflite(graph)
+
+
+def test_softmax_in_the_middle_is_refused():
+    """Only at the output does leaving it out keep the meaning."""
+    model: Any = schema.ModelT.InitFromPackedBuf(with_edges(), 0)
+    main = model.subgraphs[0]
+    main.operators[-1] = deepcopy(main.operators[1])
+    main.outputs = main.operators[1].outputs
+    with pytest.raises(UnsupportedError, match=r"SOFTMAX \(writes 'chances'\) is not implemented"):
+        read_tflite(packed(model))
+
+
+def transposed() -> Any:
+    """The example network with its pooling as MCUNet's file has it: transpose, then two means."""
+    model = example()
+    main = model.subgraphs[0]
+    source, output = (int(which[0]) for which in (main.operators[POOL].inputs, main.operators[POOL].outputs))
+    first = tensor(model, source, "channels first", shape=[1, 8, 11, 11])
+    rows = tensor(model, source, "rows", shape=[1, 8, 11])
+    main.tensors[output].shape = [1, 8]
+
+    def constant(*values: int) -> int:
+        buffer: Any = schema.BufferT()
+        buffer.data = np.frombuffer(np.array(values, np.int32).tobytes(), np.uint8)
+        model.buffers.append(buffer)
+        kind = {"type": schema.TensorType.INT32, "shape": [len(values)], "buffer": len(model.buffers) - 1}
+        return tensor(model, source, f"constant {values}", **kind)
+
+    main.operators[POOL : POOL + 1] = [
+        operator(model, CODE.TRANSPOSE, [source, constant(0, 3, 1, 2)], first, "TransposeOptions"),
+        operator(model, CODE.MEAN, [first, constant(3)], rows, "ReducerOptions"),
+        operator(model, CODE.MEAN, [rows, constant(-1)], output, "ReducerOptions"),
+    ]
+    return model
+
+
+def test_means_of_transposed_images_are_means_over_rows_and_columns():
+    """Both roundings must happen in the file's order, and no byte must move for the transpose."""
+    content = packed(transposed())
+    graph = read_tflite(content)
+    images = inputs_of_size(graph, 50)
+    np.testing.assert_array_equal(run_litert(content, images), run(graph, images))
+
+
+def test_transposed_images_are_refused_elsewhere():
+    """Reading their bytes as NHWC would be silently wrong."""
+    model = transposed()
+    main = model.subgraphs[0]
+    main.operators = main.operators[: POOL + 1]
+    main.outputs = main.operators[POOL].outputs
+    with pytest.raises(UnsupportedError, match="needs a transposed tensor"):
+        read_tflite(packed(model))
