@@ -366,6 +366,7 @@ class SpaceConfig:
     stage_widths: list[int] = MISSING
     stage_strides: list[int] = MISSING
     last_width: int | None = MISSING  # one more block at the end; null leaves it out
+    mix_width: int | None = MISSING  # a 1x1 convolution before the pool (MobileNetV2); null leaves it out
     depths: list[int] = MISSING
     kernel_sizes: list[int] = MISSING
     expand_ratios: list[int] = MISSING
@@ -389,8 +390,9 @@ class SpaceConfig:
         )
         for key in ("stem_width", "stem_stride", "first_width", "samples"):
             positive(f"tiny.space.{key}", getattr(self, key))
-        if self.last_width is not None:
-            positive("tiny.space.last_width", self.last_width)
+        for key in ("last_width", "mix_width"):
+            if getattr(self, key) is not None:
+                positive(f"tiny.space.{key}", getattr(self, key))
         require(
             0 <= self.min_share <= 1, f"tiny.space.min_share={self.min_share} must be a share from 0 to 1"
         )

@@ -27,14 +27,14 @@ def test_channels_are_those_of_the_published_networks(base: int, width_mult: flo
 
 
 def test_the_default_spaces_are_the_papers():
-    """108 spaces; the appendix counts 7371**5 subnets (2e19) before the last block's 9 choices."""
+    """108 spaces; with the ratio 5 of the released networks a stage has 22,608 choices, in the paper 7371."""
     values = OmegaConf.load(ROOT / "conf/tiny/mcunet.yaml")
     config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TinyConfig), values))
     assert isinstance(config, TinyConfig)
     data = DataConfig(name="mnist", image_size=28, train_size=1, test_size=1)
     spaces = search_spaces(config.space, data)
     assert len(spaces) == 108
-    assert {space.subnets for space in spaces} == {7371**5 * 9}
+    assert {space.subnets for space in spaces} == {22608**5 * 12}
 
 
 def test_the_number_of_subnets_counts_depths_kernels_and_ratios():

@@ -12,7 +12,7 @@ Inference" (2020), greedy by size and by breadth; in-place depthwise: MCUNet
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from triptych.graph.ops import Add, DepthwiseConv2D, Graph, Op, Tensor, inputs_of
@@ -122,15 +122,16 @@ def _scratch_of(output: str) -> str:
 
 
 Group = list[Lifetime]  # one offset: a lifetime and those that alias it
+Ordering = Callable[[Group], tuple[int, int]]  # first-fit places the smallest key first
 
 
-def plan_arena(spans: Iterable[Lifetime]) -> dict[str, int]:
-    """Offset of each lifetime: the lowest of several first-fit plans."""
+def plan_arena(spans: Iterable[Lifetime], orderings: Sequence[Ordering] | None = None) -> dict[str, int]:
+    """Offset of each lifetime: the lowest of the first-fit plans of `orderings` (all that are known)."""
     spans = list(spans)
     groups = _groups(spans)
     bound = lower_bound(spans)
     best: dict[str, int] = {}
-    for order in ORDERINGS:
+    for order in orderings or ORDERINGS:
         at = _first_fit(sorted(groups, key=order))
         if not best or peak_of(spans, at) < peak_of(spans, best):
             best = at
@@ -175,7 +176,8 @@ def _largest(group: Group) -> int:
     return max(span.size for span in group)
 
 
-def _by_size(group: Group) -> tuple[int, int]:
+def by_size(group: Group) -> tuple[int, int]:
+    """The largest first."""
     return -_largest(group), group[0].first
 
 
@@ -191,7 +193,7 @@ def _by_start(group: Group) -> tuple[int, int]:
     return group[0].first, -_largest(group)
 
 
-ORDERINGS: tuple[Callable[[Group], tuple[int, int]], ...] = (_by_size, _by_area, _by_duration, _by_start)
+ORDERINGS: tuple[Ordering, ...] = (by_size, _by_area, _by_duration, _by_start)
 
 
 def _first_fit(groups: Iterable[Group]) -> dict[str, int]:

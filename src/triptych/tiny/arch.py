@@ -90,7 +90,11 @@ class StageSpace:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """All subnets of one (width_mult, resolution); choices are in ascending order."""
+    """All subnets of one (width_mult, resolution); choices are in ascending order.
+
+    `mix_width` is the base width of a 1x1 convolution before the pool, as in
+    MobileNetV2; MCUNet has none.
+    """
 
     width_mult: float
     resolution: int
@@ -102,6 +106,7 @@ class SearchSpace:
     stages: tuple[StageSpace, ...]
     kernel_sizes: tuple[int, ...]
     expand_ratios: tuple[int, ...]
+    mix_width: int | None = None
 
     def width(self, base: int) -> int:
         """Channels for a base width in this space."""
@@ -203,6 +208,7 @@ def search_space(config: SpaceConfig, data: DataConfig, width_mult: float, resol
         stages=tuple(stages),
         kernel_sizes=tuple(sorted(config.kernel_sizes)),
         expand_ratios=tuple(sorted(config.expand_ratios)),
+        mix_width=config.mix_width,
     )
 
 

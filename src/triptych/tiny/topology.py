@@ -1,8 +1,9 @@
 """An architecture as the list of its layers: walked by training, export and costing alike.
 
 Stem 3x3, first block (depthwise 3x3 and projection), inverted bottlenecks
-(expansion, depthwise, projection), global average pool, classifier. ReLU6
-after all but projections; the classifier gives logits.
+(expansion, depthwise, projection), in MobileNetV2 a 1x1 feature mix, global
+average pool, classifier. ReLU6 after all but projections; the classifier gives
+logits.
 """
 
 from collections.abc import Iterator
@@ -46,6 +47,8 @@ def topology(space: SearchSpace, arch: ArchConfig) -> Iterator[Unit]:
             stride = stage.stride if j == 0 else 1
             yield inverted_bottleneck(f"stage{i}.block{j}", block, channels, outputs, stride)
             channels = outputs
+    if space.mix_width is not None:
+        yield Unit((Layer("mix", "conv", channels, space.width(space.mix_width)),))
 
 
 def inverted_bottleneck(name: str, block: Block, inputs: int, outputs: int, stride: int) -> Unit:
@@ -61,7 +64,7 @@ def inverted_bottleneck(name: str, block: Block, inputs: int, outputs: int, stri
 
 def classifier(space: SearchSpace) -> Layer:
     """The linear layer from pooled features to logits."""
-    features = space.width(space.stages[-1].width)
+    features = space.width(space.mix_width or space.stages[-1].width)
     return Layer("classifier", "linear", features, space.classes, activation="none")
 
 
