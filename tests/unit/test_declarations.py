@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines.compose import PANELS
+from pipelines.compose import PANELS, resolve
 from triptych.config import Config
 from triptych.tracking.fingerprint import lookup, read_declaration
 
@@ -59,3 +59,9 @@ def test_declared_code_exists(name: str):
     code = [dep for dep in declaration.deps if dep.startswith(("src/", "pipelines/"))]
     assert f"pipelines/{name}.py" in code
     assert all((ROOT / dep).exists() for dep in code)
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_committed_parameters_are_what_conf_says(panel: str):
+    """`dvc params diff` compares with the committed file; `dvc repro` renews it."""
+    assert (ROOT / "params" / f"{panel}.yaml").read_text() == resolve(ROOT, panel)
