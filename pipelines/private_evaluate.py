@@ -1,4 +1,4 @@
-"""Score the samples: fidelity on the reference classifier, and a CNN trained on them.
+"""Score the samples: fidelity on the reference classifier, and classifiers trained on them.
 
 Everything here is measured on private data and not covered by epsilon.
 """
@@ -13,6 +13,7 @@ def main(stage: Stage) -> Metrics:
     from triptych.data.prepared import read_split
     from triptych.data.weights import load_weights
     from triptych.evaluation.classifier import NOT_COVERED, Classifier, accuracy, class_accuracies
+    from triptych.evaluation.downstream import compare_training_sets, summarise, write_rows
     from triptych.evaluation.fidelity import fidelity, register
     from triptych.report.private import accuracy_bars
 
@@ -37,6 +38,11 @@ def main(stage: Stage) -> Metrics:
         class_accuracies(reference, test).numpy(),
         stage.out / "private_class_accuracy.png",
     )
+    trainer = config.trainer
+    rows = compare_training_sets(
+        samples, train, test, seed=config.seed, threads=trainer.threads, progress=trainer.progress_bar
+    )
+    write_rows(stage.out / "private_classifiers.csv", rows)
     floor = fidelity(test, train, extractor=extractor, seed=config.seed)
     return {
         **fidelity(samples, train, extractor=extractor, seed=config.seed),
@@ -45,6 +51,7 @@ def main(stage: Stage) -> Metrics:
         "label_agreement": accuracy(reference, samples),
         "downstream_cnn_accuracy": accuracy(downstream, test),
         "real_cnn_accuracy": accuracy(reference, test),
+        **summarise(rows),
         "coverage": NOT_COVERED,
     }
 
