@@ -24,7 +24,7 @@ MIRROR = os.environ.get("TRIPTYCH_MIRROR")
 pytestmark = [pytest.mark.paper, pytest.mark.skipif(not MIRROR, reason="TRIPTYCH_MIRROR is not set")]
 
 
-NETWORKS = [("mlperf_kws", 5.2), ("mlperf_resnet", 3.8), ("mlperf_vww", 4.9), ("mcunet_vww1", 5.9)]
+NETWORKS = [("mlperf_kws", 4.9), ("mlperf_resnet", 2.7), ("mlperf_vww", 3.6), ("mcunet_vww1", 4.8)]
 
 
 @pytest.mark.parametrize(("name", "per_mac"), NETWORKS)

@@ -35,7 +35,7 @@ from triptych.graph.ops import (
     paddings_of,
 )
 
-CONV2D_BLOCK = 4  # TRIPTYCH_CONV2D_BLOCK of kernels.h
+CONV2D_BLOCK = 2  # TRIPTYCH_CONV2D_BLOCK of kernels.h
 Value = int | str | tuple[int, ...] | Mapping[str, "Value"]  # of a C initialiser
 KERNELS: dict[type[Op], str] = {
     Conv2D: "conv2d",
@@ -54,7 +54,7 @@ def emit(graph: Graph) -> dict[str, str]:
     Raises UnsupportedError where an operator's arithmetic could overflow.
     """
     kernels = {KERNELS[type(op)] for op in graph.ops}
-    names = ["kernels.h", *(f"{kernel}.c" for kernel in sorted(kernels))]
+    names = ["dsp.h", "kernels.h", *(f"{kernel}.c" for kernel in sorted(kernels))]
     folder = files("triptych.engine") / "kernels"
     return {
         "model.c": _model_source(graph),
@@ -149,7 +149,7 @@ Arrays = dict[str, NDArray[np.integer]]
 
 def _conv2d(graph: Graph, op: Conv2D, symbol: str, arrays: Arrays) -> dict[str, Value]:
     out, _, _, channels = op.weight.shape
-    arrays["weight"] = _blocked(op.weight.astype(np.int8).reshape(out, -1))
+    arrays["weight"] = _blocked(op.weight.astype(np.int8).reshape(out, -1, channels))
     padded = _is_padded(graph, op)
     if padded:
         arrays["padding"] = np.full(channels, quantization_of(graph, op.input).zero_point, np.int8)
@@ -227,11 +227,17 @@ def _mean(graph: Graph, op: Mean) -> dict[str, Value]:
 
 
 def _blocked(weight: NDArray[np.int8]) -> NDArray[np.int8]:
-    """[out, taps] in the order of `kernels.h`: blocks of output channels side by side, then the rest."""
-    out, taps = weight.shape
-    whole = out - out % CONV2D_BLOCK
-    blocks = weight[:whole].reshape(-1, CONV2D_BLOCK, taps).transpose(0, 2, 1)
-    return np.concatenate([blocks.ravel(), weight[whole:].ravel()])
+    """[out, taps, in] in the order of `kernels.h`: two output channels side by side, then the rest."""
+    out, taps, channels = weight.shape
+    whole, fours = out - out % CONV2D_BLOCK, channels - channels % 4
+    blocks = weight[:whole].reshape(whole // CONV2D_BLOCK, CONV2D_BLOCK, taps, channels)
+    runs = blocks[..., :fours].reshape(*blocks.shape[:3], fours // 4, 4).transpose(0, 2, 3, 1, 4)
+    rest = blocks[..., fours:].transpose(0, 2, 3, 1)
+    side_by_side = [
+        part.reshape(len(blocks), taps, CONV2D_BLOCK * count)
+        for part, count in ((runs, fours), (rest, channels - fours))
+    ]
+    return np.concatenate([np.concatenate(side_by_side, axis=2).ravel(), weight[whole:].ravel()])
 
 
 def _is_padded(graph: Graph, op: Conv2D) -> bool:

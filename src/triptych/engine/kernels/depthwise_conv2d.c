@@ -42,14 +42,56 @@ static inline void convolve_plane(const triptych_depthwise_conv2d_op *op, int32_
 {
     const triptych_window *w = &op->window;
     const int32_t width = plane_width(w);
+    const triptych_channel finish = triptych_channel_of(&op->output, channel);
+    const int32_t bias = op->output.bias[channel];
     const int8_t *weight = op->weight + channel * kernel_height * kernel_width;
     for (int32_t y = 0; y < w->output_height; y++) {
         const int8_t *corner = plane + y * w->stride_height * width;
         for (int32_t x = 0; x < w->output_width; x++, corner += w->stride_width, output += op->channels) {
-            int32_t sum = op->output.bias[channel];
+            int32_t sum = bias;
             for (int32_t k = 0; k < kernel_height; k++)
                 sum = triptych_dot(sum, corner + k * width, weight + k * kernel_width, kernel_width);
-            *output = triptych_finish(&op->output, channel, sum);
+            *output = triptych_finish_channel(finish, sum);
+        }
+    }
+}
+
+/*
+ * Kernel 3x3, columns one by one: four values of a plane row serve two outputs, the second with the
+ * weights moved by one.
+ */
+static void convolve_plane_3x3(const triptych_depthwise_conv2d_op *op, int32_t channel, const int8_t *plane,
+                               int8_t *output)
+{
+    const triptych_window *w = &op->window;
+    const triptych_channel finish = triptych_channel_of(&op->output, channel);
+    const int32_t width = plane_width(w), stride = w->stride_height * width, channels = op->channels;
+    const int32_t columns = w->output_width, bias = op->output.bias[channel];
+    const int8_t *weight = op->weight + channel * 9;
+    triptych_four first[3], second[3];
+    for (int32_t k = 0; k < 3; k++, weight += 3) {
+        first[k] = triptych_make_four(weight[0], weight[1], weight[2], 0);
+        second[k] = triptych_make_four(0, weight[0], weight[1], weight[2]);
+    }
+    weight -= 9;
+    for (int32_t y = w->output_height; y > 0; y--, plane += stride) {
+        const int8_t *corner = plane;
+        for (int32_t x = columns; x > 1; x -= 2, corner += 2, output += 2 * channels) {
+            int32_t a = bias, b = bias;
+            for (int32_t k = 0; k < 3; k++) {
+                const triptych_four values = triptych_load_four(corner + k * width);
+                a = triptych_dot_four(a, values, first[k]);
+                b = triptych_dot_four(b, values, second[k]);
+            }
+            output[0] = triptych_finish_channel(finish, a);
+            output[channels] = triptych_finish_channel(finish, b);
+        }
+        if (columns % 2) {
+            int32_t a = bias;
+            for (int32_t k = 0; k < 3; k++)
+                a = triptych_dot(a, corner + k * width, weight + k * 3, 3);
+            *output = triptych_finish_channel(finish, a);
+            output += channels;
         }
     }
 }
@@ -63,10 +105,14 @@ void triptych_depthwise_conv2d(const triptych_depthwise_conv2d_op *op, const int
         plane[i] = (int8_t)op->input_zero_point;
     for (int32_t channel = 0; channel < op->channels; channel++) {
         copy_channel(op, input + channel, plane);
-        if (w->kernel_height == 3 && w->kernel_width == 3)
+        if (w->kernel_height == 3 && w->kernel_width == 3 && w->stride_width == 1)
+            convolve_plane_3x3(op, channel, plane, output + channel);
+        else if (w->kernel_height == 3 && w->kernel_width == 3)
             convolve_plane(op, channel, plane, output + channel, 3, 3);
         else if (w->kernel_height == 5 && w->kernel_width == 5)
             convolve_plane(op, channel, plane, output + channel, 5, 5);
+        else if (w->kernel_height == 7 && w->kernel_width == 7)
+            convolve_plane(op, channel, plane, output + channel, 7, 7);
         else
             convolve_plane(op, channel, plane, output + channel, w->kernel_height, w->kernel_width);
     }

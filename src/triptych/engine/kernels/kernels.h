@@ -14,6 +14,8 @@
 
 #include <stdint.h>
 
+#include "dsp.h"
+
 /* A window sliding over an image; `pad_*` are rows and columns before the image. */
 typedef struct {
     int32_t input_height, input_width, output_height, output_width;
@@ -30,11 +32,12 @@ typedef struct {
 } triptych_output;
 
 /*
- * Weights of whole blocks of output channels lie side by side,
- * [block][kernel_height][kernel_width][input_channels][TRIPTYCH_CONV2D_BLOCK]; each channel that
- * remains follows as [kernel_height][kernel_width][input_channels].
+ * Weights of two output channels lie side by side, [block][kernel_height][kernel_width] and for each
+ * tap runs of four input channels, [input_channels / 4][TRIPTYCH_CONV2D_BLOCK][4], then the input
+ * channels that remain, [input_channels % 4][TRIPTYCH_CONV2D_BLOCK]. An output channel that remains
+ * follows as [kernel_height][kernel_width][input_channels].
  */
-#define TRIPTYCH_CONV2D_BLOCK 4
+#define TRIPTYCH_CONV2D_BLOCK 2
 
 typedef struct {
     triptych_window window;
@@ -108,10 +111,11 @@ static inline int32_t triptych_requantize(int32_t value, int32_t multiplier, int
     const int32_t left = shift > 0 ? shift : 0;
     const int32_t right = left - shift;
     const int64_t product = (int64_t)(value * ((int32_t)1 << left)) * multiplier;
-    const int32_t high = (int32_t)triptych_shift_right_long(product + ((int64_t)1 << 30), 31);
-    const int32_t mask = (int32_t)(((uint32_t)1 << right) - 1u);
-    const int32_t threshold = (mask >> 1) + (high < 0);
-    return triptych_shift_right(high, right) + ((high & mask) > threshold);
+    /* bits 31 to 62 of the rounded product, whatever its sign */
+    const int32_t high = (int32_t)(uint32_t)(((uint64_t)product + ((uint64_t)1 << 30)) >> 31);
+    if (right == 0)
+        return high;
+    return triptych_shift_right(triptych_shift_right(high - (high < 0), right - 1) + 1, 1);
 }
 
 /*
@@ -133,6 +137,22 @@ static inline int8_t triptych_clamp(int32_t value, int32_t zero_point, int32_t l
     return (int8_t)(value + zero_point);
 }
 
+/* What turns the accumulators of one channel into outputs, for loops over many: it stays in registers. */
+typedef struct {
+    int32_t multiplier, shift, zero_point, low, high;
+} triptych_channel;
+
+static inline triptych_channel triptych_channel_of(const triptych_output *output, int32_t channel)
+{
+    return (triptych_channel){output->multiplier[channel], output->shift[channel], output->zero_point,
+                              output->low, output->high};
+}
+
+static inline int8_t triptych_finish_channel(triptych_channel c, int32_t sum)
+{
+    return triptych_clamp(triptych_requantize(sum, c.multiplier, c.shift), c.zero_point, c.low, c.high);
+}
+
 /* An accumulator of a convolution as an output value. */
 static inline int8_t triptych_finish(const triptych_output *output, int32_t channel, int32_t sum)
 {
@@ -143,7 +163,10 @@ static inline int8_t triptych_finish(const triptych_output *output, int32_t chan
 /* sum + a . b */
 static inline int32_t triptych_dot(int32_t sum, const int8_t *a, const int8_t *b, int32_t length)
 {
-    for (int32_t i = 0; i < length; i++)
+    int32_t i = 0;
+    for (; i + 4 <= length; i += 4)
+        sum = triptych_dot_four(sum, triptych_load_four(a + i), triptych_load_four(b + i));
+    for (; i < length; i++)
         sum += (int32_t)a[i] * b[i];
     return sum;
 }
