@@ -1,14 +1,18 @@
-"""Compare the classifiers before and after adaptation: by domain, by group, in other colours."""
+"""Whether to trust self-training, judged without target labels; then what it did, judged with them."""
 
 from pipelines.stage import Metrics, Stage, stage
 
 
 @stage("robust_diagnose")
 def main(stage: Stage) -> Metrics:
-    from triptych.data.shift import read_law, read_repetition
+    from dataclasses import asdict
+
+    from triptych.data.files import write_json
+    from triptych.data.shift import read_law, read_repetition, read_unlabelled
     from triptych.report.robust import group_accuracies, theory
-    from triptych.robust.diagnostics import Trial, compare, headline
+    from triptych.robust.diagnostics import Trial, compare, headline, mean_and_sd
     from triptych.robust.networks import build, load_networks
+    from triptych.robust.trust import gather_evidence, verdict
 
     config = stage.config
     robust = config.robust
@@ -24,7 +28,21 @@ def main(stage: Stage) -> Metrics:
     networks = build(trials[0].source.images.shape[1:], ways, robust, seed=config.seed)
     weights = {"before": "source/classifiers"}
     weights |= {name: f"adapt/classifiers/{name}" for name in robust.objectives}
-    metrics: dict[str, float] = {}
+    load_networks(stage.inputs / "out/robust/source/classifiers.safetensors", networks)
+    evidence = [
+        gather_evidence(
+            network,
+            trial.source,
+            read_unlabelled(shifted, "target_train", repetition),
+            redraws=robust.redraws,
+            seed=config.seed,
+        )
+        for repetition, (network, trial) in enumerate(zip(networks, trials, strict=True))
+    ]
+    trust = verdict(evidence, robust.trust)
+    write_json(stage.out / "trust.json", trust)
+
+    metrics = mean_and_sd([asdict(each) for each in evidence]) | {"trust": float(trust["trust"])}
     for name, file in weights.items():
         load_networks(stage.inputs / f"out/robust/{file}.safetensors", networks)
         metrics |= compare(networks, trials, name, ways=ways, redraws=robust.redraws, seed=config.seed)

@@ -302,6 +302,20 @@ class MatchConfig:
             require(0 <= value <= 1, f"robust.match.{key}={value} must be from 0 to 1")
 
 
+@dataclass
+class TrustConfig:
+    """Limits of the verdict on self-training that is given before it, without target labels."""
+
+    accuracy: float = MISSING  # least estimated accuracy of the source classifier on the target
+    class_share_distance: float = MISSING  # most total variation of the predicted class shares
+    shrinking_share: float = MISSING  # least share of the target on which the theory is favourable
+
+    def check(self) -> None:
+        for key in ("accuracy", "class_share_distance", "shrinking_share"):
+            value = getattr(self, key)
+            require(0 <= value <= 1, f"robust.trust.{key}={value} must be from 0 to 1")
+
+
 OBJECTIVES = (
     "pseudo_label",
     "entropy",
@@ -327,6 +341,7 @@ class RobustConfig:
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
     pseudo_label: PseudoLabelConfig = field(default_factory=PseudoLabelConfig)
     match: MatchConfig = field(default_factory=MatchConfig)
+    trust: TrustConfig = field(default_factory=TrustConfig)
     redraws: int = MISSING  # fresh colours of each test image in the diagnosis
 
     @property
@@ -352,6 +367,7 @@ class RobustConfig:
         self.adapt.check("robust.adapt")
         self.pseudo_label.check(self.adapt.epochs)
         self.match.check()
+        self.trust.check()
 
 
 @dataclass

@@ -33,6 +33,7 @@ def composed(*overrides: str) -> RobustConfig:
         ("robust.rivals=[entropy,x]", r"robust\.rivals=x is unknown; choose one of pseudo_label"),
         ("robust.objective=tent", r"the network has none; set robust\.batch_norm=true"),
         ("robust.match.gain=1.5", r"robust\.match\.gain=1\.5 must be from 0 to 1"),
+        ("robust.trust.accuracy=2", r"robust\.trust\.accuracy=2\.0 must be from 0 to 1"),
         ("robust.source.poly=-1", r"robust\.source\.poly=-1\.0 must not be negative"),
         (
             "robust.pseudo_label.threshold=1",

@@ -5,7 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Num, UInt8
+from jaxtyping import Float, Num
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
@@ -51,7 +51,7 @@ def build(shape: tuple[int, int, int], classes: int, config: RobustConfig, *, se
 
 @torch.no_grad()
 def predict(
-    network: nn.Module, images: UInt8[Tensor, "n channels height width"]
+    network: nn.Module, images: Num[Tensor, "n channels height width"]
 ) -> Float[Tensor, "n classes"]:
     """Logits in evaluation mode, in pieces; the network's mode is left as it was."""
     mode = network.training
