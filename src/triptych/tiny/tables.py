@@ -18,7 +18,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 from numpy import ndarray as Array
 
 from triptych.graph.cost import BYTES_PER_CHANNEL
@@ -105,6 +105,14 @@ class CostTables:
             starts[list(self._starts(i))] = list(self._starts(i).values())
             columns.append(starts[depth] + rng.integers(0, len(self.blocks) ** depth))
         return np.stack(columns, axis=1)
+
+    def law(self) -> list[Float64[Array, " codes"]]:
+        """Probability of each code, a stage, under `random`."""
+        n = len(self.blocks)
+        return [
+            np.concatenate([np.full(n**depth, 1 / n**depth / len(stage.depths)) for depth in stage.depths])
+            for stage in self.space.stages
+        ]
 
     def _starts(self, stage: int) -> dict[int, int]:
         depths = self.space.stages[stage].depths

@@ -1,0 +1,99 @@
+"""How much of a space fits a board, and the mean MACs of that part: over all subnets, without sampling.
+
+Stages are independent under the law of `SearchSpace.random`, so the joint law of
+Flash and MACs builds up stage by stage: for each Flash, the probability and the
+first moment of MACs. A limit on a maximum is a limit on every stage.
+"""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+from numpy import ndarray as Array
+
+from triptych.graph.cost import BYTES_PER_CHANNEL
+from triptych.tiny.cost import Limits
+from triptych.tiny.tables import CostTables, Row
+from triptych.tiny.tinyengine import FLASH_PER_CHANNEL
+
+Memory = Literal["ours", "tinyengine"]
+ROUNDING = 1e-12  # of probabilities
+Moments = Float64[Array, "2 _"]  # probability, and probability times mean MACs, by Flash
+
+
+class Fitting(NamedTuple):
+    """Share of the subnets that fit, and their mean MACs (0 where none fits)."""
+
+    share: float
+    mean_macs: float
+
+
+def fitting(tables: CostTables, limits: Limits, *, memory: Memory = "ours", step: int = 1024) -> Fitting:
+    """The part of the space of `tables` within `limits`.
+
+    `memory` names whose bounds of `tables` count as peak SRAM and whose constants
+    as Flash. Each stage's Flash is rounded to a multiple of `step` bytes, so the
+    limit is met to `step / 2` a stage; `step=1` is exact and slow.
+    """
+    per_channel = BYTES_PER_CHANNEL if memory == "ours" else FLASH_PER_CHANNEL
+    base = Row(*map(int, tables.base))
+    room = (limits.flash - base.weights - per_channel * base.channels) // step
+    if room < 0:
+        return Fitting(0.0, 0.0)
+    probability = moment = 0.0
+    for sign, masks in _events(tables, limits.sram, memory):
+        law = np.array([[1.0], [float(base.macs)]])
+        for table, mask, weights in zip(tables.tables, masks, tables.law(), strict=True):
+            row = _columns(table[:, mask])
+            size = row["weights"] + per_channel * row["channels"]
+            bins = (size + step // 2) // step
+            law = _join(law, _histogram(bins, row["macs"], weights[mask], room))[:, : room + 1]
+        probability += sign * law[0].sum()
+        moment += sign * law[1].sum()
+    if probability < ROUNDING:
+        return Fitting(0.0, 0.0)
+    return Fitting(float(probability), float(moment / probability))
+
+
+def _events(
+    tables: CostTables, sram: int, memory: Memory
+) -> Iterator[tuple[int, list[Bool[Array, " codes"]]]]:
+    """Events by the codes that each stage may have, with signs; they add up to `peak <= sram`.
+
+    TinyEngine's peak is a sum of two maxima, so it is split by the value of the second.
+    """
+    base = Row(*map(int, tables.base))
+    rows = [_columns(table) for table in tables.tables]
+    if memory == "ours":
+        if base.arena <= sram:
+            yield 1, [row["arena"] <= sram for row in rows]
+        return
+    values = np.unique(np.concatenate([np.array([base.sbuf]), *(row["sbuf"] for row in rows)]))
+    below = -1
+    for sbuf in values[values >= base.sbuf]:
+        live = sram - tables.kbuf - sbuf
+        if base.live <= live:
+            for sign, most in ((1, sbuf), (-1, below)):
+                if most >= base.sbuf:
+                    yield sign, [(row["sbuf"] <= most) & (row["live"] <= live) for row in rows]
+        below = sbuf
+
+
+def _columns(table: Int64[Array, "columns n"]) -> dict[str, Int64[Array, " n"]]:
+    return dict(zip(Row._fields, table, strict=True))
+
+
+def _histogram(
+    bins: Int64[Array, " n"], macs: Int64[Array, " n"], weights: Float64[Array, " n"], room: int
+) -> Moments:
+    small = bins <= room
+    bins, macs, weights = bins[small], macs[small], weights[small]
+    law = np.stack([np.bincount(bins, weights, 1), np.bincount(bins, weights * macs, 1)])
+    return law.astype(np.float64)  # bincount of nothing is int64
+
+
+def _join(one: Moments, two: Moments) -> Moments:
+    """The law of a sum of independent parts."""
+    probability = np.convolve(one[0], two[0])
+    return np.stack([probability, np.convolve(one[0], two[1]) + np.convolve(one[1], two[0])])
