@@ -185,6 +185,9 @@ def _set_up_process(config: Config) -> None:
     # Lightning tells every fit which accelerators it did not find, and that others are deprecated
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*treespec, LeafSpec")
+    warnings.filterwarnings(
+        "ignore", "Using ModelCheckpoint with manual optimization"
+    )  # batches are whole steps
     warnings.filterwarnings("ignore", ".*your dataloader is not resumable")  # ours is: data.resume
     torch.set_num_threads(config.trainer.threads)
     seed_everything(config.seed, workers=True, verbose=False)
