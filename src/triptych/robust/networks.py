@@ -50,9 +50,7 @@ def build(shape: tuple[int, int, int], classes: int, config: RobustConfig, *, se
 
 
 @torch.no_grad()
-def predict(
-    network: nn.Module, images: Num[Tensor, "n channels height width"]
-) -> Float[Tensor, "n classes"]:
+def predict(network: nn.Module, images: Num[Tensor, "n channels height width"]) -> Float[Tensor, "n classes"]:
     """Logits in evaluation mode, in pieces; the network's mode is left as it was."""
     mode = network.training
     network.eval()
