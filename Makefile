@@ -17,7 +17,7 @@ endif
 	python -m pipelines.summary
 
 test: .venv/installed ## run the test suite
-	pytest --numprocesses 2 --dist loadgroup
+	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed ## the checks of pre-commit
 	ruff check .

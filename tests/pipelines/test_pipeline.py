@@ -12,8 +12,6 @@ from mlflow import MlflowClient
 
 from tests.pipelines.conftest import Checkout
 
-pytestmark = pytest.mark.xdist_group("pipeline")
-
 
 @pytest.fixture(scope="module")
 def repro(checkout: Checkout) -> str:

@@ -6,8 +6,6 @@ import pytest
 
 from tests.pipelines.conftest import Checkout, make_checkout
 
-pytestmark = pytest.mark.xdist_group("refusals")  # one clone, one worker
-
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Checkout:

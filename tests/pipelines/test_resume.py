@@ -13,7 +13,6 @@ import pytest
 from tests.pipelines.conftest import Checkout, make_checkout
 from triptych.data.files import sha256
 
-pytestmark = pytest.mark.xdist_group("resume")  # one clone, one worker
 LONG = {
     "reference": ["private.classifier.epochs=30"],
     "private_train": ["private.steps=600", "private.noise_multiplier=12.5"],

@@ -44,7 +44,7 @@ def run_float(graph: Graph, x: Float[Tensor, "n channels height width"]) -> Floa
     return dict(activations(graph, x))[graph.output]
 
 
-def calibrate(graph: Graph, batches: Sequence[Float[Tensor, "n channels height width"]]) -> dict[str, Range]:
+def calibrate(graph: Graph, batches: Sequence[Float[Tensor, "_ channels height width"]]) -> dict[str, Range]:
     """Smallest and largest value of every tensor over the batches."""
     ranges: dict[str, Range] = {}
     for batch in batches:

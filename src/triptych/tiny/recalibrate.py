@@ -20,7 +20,7 @@ BATCH = 64  # images that are normalized together, as in the paper
 
 @torch.no_grad()
 def recalibrate(
-    supernet: Supernet, batches: Iterable[Float[Tensor, "batch channels height width"]], arch: ArchConfig
+    supernet: Supernet, batches: Iterable[Float[Tensor, "_ channels height width"]], arch: ArchConfig
 ) -> Statistics:
     """Mean over the images of the batches' means and variances, each batch normalized by itself."""
     totals: dict[str, Moments] = {}
