@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from networks import inputs_of_size
 
-from triptych.config import BoardConfig
+from triptych.config.tiny import BoardConfig
 from triptych.engine.firmware import write_firmware
 from triptych.engine.measure import measure
 from triptych.engine.reference import run

@@ -7,7 +7,8 @@ from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.inception import InceptionScore
 
-from triptych.config import ClassifierConfig, DataConfig
+from triptych.config.data import DataConfig
+from triptych.config.private import ClassifierConfig
 from triptych.data.prepared import Split
 from triptych.evaluation.classifier import FEATURES, Classifier
 from triptych.evaluation.fidelity import fidelity, register

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from networks import example_graph, graphs, inputs_of_size
 
-from triptych.config import BoardConfig
+from triptych.config.tiny import BoardConfig
 from triptych.engine.firmware import STACK_RESERVE, linker_script, require_room, write_firmware
 from triptych.engine.host import run_native
 from triptych.engine.measure import measure

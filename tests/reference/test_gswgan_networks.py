@@ -8,7 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrize import is_parametrized
 
-from triptych.config import DataConfig, DiscriminatorConfig, GeneratorConfig
+from triptych.config.data import DataConfig
+from triptych.config.private import DiscriminatorConfig, GeneratorConfig
 from triptych.private.ensemble import MLPEnsemble, build_ensemble
 from triptych.private.generators import Generator
 from triptych.private.losses import discriminator_loss, gradient_penalty

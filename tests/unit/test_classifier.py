@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from triptych.config import ClassifierConfig, DataConfig
+from triptych.config.data import DataConfig
+from triptych.config.private import ClassifierConfig
 from triptych.data.prepared import Split
 from triptych.data.weights import load_weights, save_weights
 from triptych.errors import DataError

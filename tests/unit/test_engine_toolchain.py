@@ -7,7 +7,7 @@ import pytest
 from networks import example_graph
 from safetensors.numpy import save
 
-from triptych.config import BoardConfig
+from triptych.config.tiny import BoardConfig
 from triptych.engine.inputs import read_inputs
 from triptych.engine.simulate import Simulator
 from triptych.engine.toolchain import build_firmware, build_native

@@ -8,15 +8,15 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from triptych.config import (
+from triptych.config.data import DataConfig
+from triptych.config.private import (
     ClassifierConfig,
-    DataConfig,
     DiscriminatorConfig,
     GeneratorConfig,
     PrivateConfig,
-    TrainerConfig,
     WarmStartConfig,
 )
+from triptych.config.system import TrainerConfig
 from triptych.data.partition import partition
 from triptych.data.prepared import Split
 from triptych.errors import ConfigError

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from triptych.config import DataConfig
+from triptych.config.data import DataConfig
 from triptych.data.prepared import Split, read_card, read_split, write_prepared
 from triptych.data.sources import load_source
 from triptych.errors import DataError

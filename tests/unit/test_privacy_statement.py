@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from triptych.config import PrivateConfig
+from triptych.config.private import PrivateConfig
 from triptych.privacy.accounting import epsilon
 from triptych.private.statement import privacy_statement
 from triptych.report.statement import statement_table

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from triptych.config import (
+from triptych.config.data import DataConfig
+from triptych.config.private import (
     ClassifierConfig,
-    DataConfig,
     DiscriminatorConfig,
     GeneratorConfig,
     PrivateConfig,

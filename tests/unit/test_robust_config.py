@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from triptych.config import RobustConfig, load
+from triptych.config import load
+from triptych.config.robust import RobustConfig
 from triptych.errors import ConfigError
 
 CONF = str(Path(__file__).parents[2] / "conf")

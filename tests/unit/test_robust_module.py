@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 
-from triptych.config import (
+from triptych.config.robust import (
     OBJECTIVES,
     AdaptConfig,
     MatchConfig,

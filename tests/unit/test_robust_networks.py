@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from triptych.config import RobustConfig
+from triptych.config.robust import RobustConfig
 from triptych.errors import DataError
 from triptych.robust.networks import Classifier, build, load_networks, predict, save_classifier, save_networks
 

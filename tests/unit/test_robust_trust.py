@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from triptych.config import RobustConfig, TrustConfig
+from triptych.config.robust import RobustConfig, TrustConfig
 from triptych.data.prepared import Split
 from triptych.robust.losses import entropy
 from triptych.robust.networks import build, predict

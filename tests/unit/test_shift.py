@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from triptych.config import ShiftConfig
+from triptych.config.robust import ShiftConfig
 from triptych.data.prepared import Split, read_card, read_split
 from triptych.data.shift import (
     ColourLaw,

@@ -4,7 +4,8 @@ from omegaconf import OmegaConf
 from subnets import SPACE
 
 from pipelines.stage import ROOT
-from triptych.config import DataConfig, TinyConfig
+from triptych.config.data import DataConfig
+from triptych.config.tiny import TinyConfig
 from triptych.errors import DataError
 from triptych.tiny.arch import ArchConfig, Block, scale_channels, search_spaces
 

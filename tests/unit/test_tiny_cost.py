@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from subnets import EVEN, SPACE
 
-from triptych.config import BoardConfig, ReserveConfig
+from triptych.config.tiny import BoardConfig, ReserveConfig
 from triptych.errors import ConfigError
 from triptych.tiny.cost import Cost, Limits, board_limits, require_feasible, subnet_cost
 from triptych.tiny.space import Survey, choose, survey

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from subnets import SPACE
 
-from triptych.config import SearchConfig
+from triptych.config.tiny import SearchConfig
 from triptych.errors import ConfigError
 from triptych.tiny.arch import ArchConfig, Block, SearchSpace
 from triptych.tiny.cost import Cost, Limits

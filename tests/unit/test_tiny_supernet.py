@@ -2,7 +2,7 @@ import pytest
 import torch
 from subnets import EVEN, SPACE, images, supernet
 
-from triptych.config import SupernetConfig
+from triptych.config.tiny import SupernetConfig
 from triptych.tiny.module import SupernetModule
 from triptych.tiny.recalibrate import recalibrate, subnet_accuracy
 

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Int64
 
-from triptych.config import equal_shards
+from triptych.config.checks import equal_shards
 
 Shards = Int64[np.ndarray, "shards size"]
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from triptych.config import ShiftConfig
+from triptych.config.robust import ShiftConfig
 from triptych.data.files import write_atomic
 from triptych.data.prepared import Split, read_card, read_split, write_prepared
 from triptych.errors import DataError

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.config import DataConfig
+from triptych.config.data import DataConfig
 from triptych.data.download import fetch
 from triptych.data.idx import read_idx
 from triptych.data.prepared import Split

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int8, Int64
 
-from triptych.config import BoardConfig
+from triptych.config.tiny import BoardConfig
 from triptych.engine.firmware import require_board
 from triptych.engine.oracle import run_litert
 from triptych.engine.proof import prove_peak

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from triptych.config import BoardConfig
+from triptych.config.tiny import BoardConfig
 from triptych.data.files import write_atomic
 from triptych.engine.firmware import linker_script
 from triptych.engine.simulate import PAGE, Simulator

@@ -20,7 +20,7 @@ from jaxtyping import Int8, Int64
 from unicorn import arm_const as arm
 from unicorn.unicorn_py3.unicorn import Uc, UcError, uclib
 
-from triptych.config import BoardConfig
+from triptych.config.tiny import BoardConfig
 from triptych.engine.elf import read_elf
 from triptych.engine.firmware import FLASH_ORIGIN, SRAM_ORIGIN
 from triptych.engine.toolchain import build_native

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from triptych.config import BoardConfig
+from triptych.config.tiny import BoardConfig
 from triptych.errors import BoardError, ToolchainError
 
 CPU = {"cortex_m4": "cortex_m4+vfp4d16sp", "cortex_m7": "cortex_m7+fp_armv8d16sp"}

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.functional.classification import multiclass_accuracy
 
-from triptych.config import ClassifierConfig, DataConfig
+from triptych.config.data import DataConfig
+from triptych.config.private import ClassifierConfig
 from triptych.data.prepared import Split
 
 FEATURES = 64

@@ -2,7 +2,9 @@
 
 import math
 
-from triptych.config import PrivateConfig, TrainerConfig, require
+from triptych.config.checks import require
+from triptych.config.private import PrivateConfig
+from triptych.config.system import TrainerConfig
 from triptych.errors import ConfigError
 from triptych.privacy.accounting import epsilon, noise_for, steps_for
 from triptych.privacy.certificate import Terms

@@ -11,7 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from triptych.config import DataConfig, DiscriminatorConfig
+from triptych.config.data import DataConfig
+from triptych.config.private import DiscriminatorConfig
 from triptych.private.stacked import StackedConv2d, StackedLinear, spectral_norm
 
 Images = Float[Tensor, "members batch channels height width"]

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from triptych.config import DataConfig, GeneratorConfig
+from triptych.config.data import DataConfig
+from triptych.config.private import GeneratorConfig
 
 START = 4  # side of the first feature map
 

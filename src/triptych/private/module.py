@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.optim import Adam
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from triptych.config import DataConfig, PrivateConfig
+from triptych.config.data import DataConfig
+from triptych.config.private import PrivateConfig
 from triptych.private.batches import Batch
 from triptych.private.ensemble import Images, Labels, build_ensemble
 from triptych.private.generators import Generator

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from triptych.config import PrivateConfig
+from triptych.config.private import PrivateConfig
 from triptych.data.partition import Shards
 from triptych.privacy.ledger import Ledger
 from triptych.privacy.noise import RandomSource

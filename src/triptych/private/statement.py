@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from triptych.config import PrivateConfig
+from triptych.config.private import PrivateConfig
 from triptych.privacy.accounting import as_published, epsilon, noise_for, steps_for
 from triptych.privacy.certificate import Terms
 from triptych.privacy.mechanism import SharedDraw

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam
 
-from triptych.config import DataConfig, PrivateConfig
+from triptych.config.data import DataConfig
+from triptych.config.private import PrivateConfig
 from triptych.private.batches import Batch
 from triptych.private.ensemble import Images, Labels, build_ensemble
 from triptych.private.generators import draw_latent

@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from triptych.config import AdaptConfig, SgdConfig, SourceConfig
+from triptych.config.robust import AdaptConfig, SgdConfig, SourceConfig
 from triptych.robust.datamodule import Batch, SourceDataModule, TargetDataModule
 from triptych.robust.losses import cross_entropy_of_labels, weighted_mean
 from triptych.robust.networks import predict

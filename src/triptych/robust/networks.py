@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from triptych.config import RobustConfig
+from triptych.config.robust import RobustConfig
 from triptych.data.files import write_atomic
 from triptych.data.resume import derived_seed
 from triptych.errors import DataError

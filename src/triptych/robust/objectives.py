@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
-from triptych.config import MatchConfig, PseudoLabelConfig, RobustConfig
+from triptych.config.robust import MatchConfig, PseudoLabelConfig, RobustConfig
 from triptych.robust.losses import (
     aligned,
     conjugate_entropy,

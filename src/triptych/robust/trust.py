@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
-from triptych.config import TrustConfig
+from triptych.config.robust import TrustConfig
 from triptych.data.prepared import Split
 from triptych.data.shift import repaint
 from triptych.robust.linear import dr_ds

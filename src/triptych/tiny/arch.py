@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from triptych.config import DataConfig, SpaceConfig
+from triptych.config.data import DataConfig
+from triptych.config.tiny import SpaceConfig
 from triptych.errors import DataError
 
 DIVISOR = 8

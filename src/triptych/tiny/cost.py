@@ -9,7 +9,7 @@ runtime, its code and the application need is subtracted from the board instead
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from triptych.config import BoardConfig, ReserveConfig
+from triptych.config.tiny import BoardConfig, ReserveConfig
 from triptych.errors import ConfigError
 from triptych.graph.cost import constant_bytes, count_macs
 from triptych.graph.memory import plan

@@ -9,7 +9,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from triptych.config import DataConfig, SpaceConfig
+from triptych.config.data import DataConfig
+from triptych.config.tiny import SpaceConfig
 from triptych.data.files import read_json, write_atomic
 from triptych.data.prepared import Split
 from triptych.errors import DataError

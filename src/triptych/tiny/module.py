@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from triptych.config import SupernetConfig
+from triptych.config.tiny import SupernetConfig
 from triptych.tiny.arch import ArchConfig
 from triptych.tiny.inputs import to_input
 from triptych.tiny.supernet import Supernet

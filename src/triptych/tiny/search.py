@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from tqdm import tqdm
 
-from triptych.config import SearchConfig
+from triptych.config.tiny import SearchConfig
 from triptych.errors import ConfigError
 from triptych.tiny.arch import ArchConfig, SearchSpace
 from triptych.tiny.cost import Cost, Costing, Limits

@@ -7,7 +7,7 @@ from string import Template
 import numpy as np
 from jaxtyping import Int8
 
-from triptych.config import BoardConfig
+from triptych.config.tiny import BoardConfig
 from triptych.data.files import write_atomic
 from triptych.engine.emit import emit
 from triptych.errors import BoardError

@@ -1,0 +1,23 @@
+"""Schema of the data sets."""
+
+from dataclasses import dataclass
+
+from triptych.config.checks import MISSING, choice, positive
+
+
+@dataclass
+class DataConfig:
+    """The data set: a private training split and a test split of labelled images."""
+
+    name: str = MISSING
+    image_size: int = MISSING
+    channels: int = 1
+    classes: int = 10
+    train_size: int = MISSING
+    test_size: int = MISSING
+    split_seed: int = 0
+
+    def check(self) -> None:
+        choice("data.name", self.name, ("digits", "mnist", "fashion_mnist"))
+        for key in ("image_size", "channels", "classes", "train_size", "test_size"):
+            positive(f"data.{key}", getattr(self, key))

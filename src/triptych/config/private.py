@@ -1,0 +1,140 @@
+"""Schema of GS-WGAN and its privacy."""
+
+from dataclasses import dataclass, field
+
+from triptych.config.checks import MISSING, choice, equal_shards, positive, require
+from triptych.config.data import DataConfig
+
+
+@dataclass
+class GeneratorConfig:
+    """The network that is released."""
+
+    kind: str = MISSING  # mlp; resnet and dcgan are the paper's
+    width: int = MISSING  # hidden units (mlp), a quarter of the widest channels (resnet, dcgan)
+    latent: str = "bernoulli"
+    latent_size: int = 10
+    learning_rate: float = MISSING
+    average: float = MISSING  # decay of the moving average of its weights
+
+    def check(self) -> None:
+        choice("private.generator.kind", self.kind, ("mlp", "resnet", "dcgan"))
+        choice("private.generator.latent", self.latent, ("bernoulli", "normal"))
+        for key in ("width", "latent_size", "learning_rate"):
+            positive(f"private.generator.{key}", getattr(self, key))
+        require(0 <= self.average < 1, f"private.generator.average={self.average} must be in [0, 1)")
+
+
+@dataclass
+class DiscriminatorConfig:
+    """One network of the ensemble; all are alike."""
+
+    kind: str = MISSING  # mlp; conv is the paper's
+    width: int = MISSING  # hidden units (mlp), channels of the first convolution (conv)
+    batch_size: int = MISSING  # images of its shard in one step
+    learning_rate: float = MISSING
+    gradient_penalty: float = 10.0
+    drift: float = 0.001
+
+    def check(self) -> None:
+        choice("private.discriminator.kind", self.kind, ("mlp", "conv"))
+        for key in ("width", "batch_size", "learning_rate"):
+            positive(f"private.discriminator.{key}", getattr(self, key))
+
+
+@dataclass
+class WarmStartConfig:
+    """Training of each discriminator against a small throw-away generator of its own."""
+
+    steps: int = MISSING
+    width: int = MISSING  # hidden units of the throw-away generators
+    learning_rate: float = MISSING
+
+    def check(self) -> None:
+        require(self.steps >= 0, f"private.warm_start.steps={self.steps} must not be negative")
+        for key in ("width", "learning_rate"):
+            positive(f"private.warm_start.{key}", getattr(self, key))
+
+
+@dataclass
+class ClassifierConfig:
+    """The CNN that judges samples: as reference (trained on real) and downstream (on synthetic)."""
+
+    width: int = MISSING
+    epochs: int = MISSING
+    batch_size: int = MISSING
+    learning_rate: float = MISSING
+
+    def check(self) -> None:
+        for key in ("width", "epochs", "batch_size", "learning_rate"):
+            positive(f"private.classifier.{key}", getattr(self, key))
+
+
+@dataclass
+class PrivateConfig:
+    """GS-WGAN: networks, schedule and privacy (the paper's symbols in brackets)."""
+
+    discriminators: int = MISSING  # [K], each on a shard of its own
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
+    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
+    steps: int = MISSING  # [T] generator steps
+    rows: int = MISSING  # [B] generated images in a step
+    discriminator_steps: int = MISSING  # before each generator step
+    release: str = "full"  # full: all discriminators judge all rows; independent: one secret draw a row
+    abstain: bool = True  # discriminators say nothing about labels that their shard lacks
+    clip_norm: float = 1.0  # [C] of one row's gradient
+    noise_multiplier: float = MISSING  # [sigma] standard deviation / sensitivity
+    delta: float = 1e-5
+    accountant: str = "gdp"  # whose epsilon is reported and held to the budget
+    epsilon_budget: float = MISSING
+    secure_rng: bool = False  # noise and secret draws from the operating system; not repeatable
+    samples_per_class: int = MISSING
+
+    def check(self) -> None:
+        """Raise ConfigError where a value is impossible."""
+        for section in (self.generator, self.discriminator, self.warm_start, self.classifier):
+            section.check()
+        for key in (
+            "steps",
+            "rows",
+            "discriminator_steps",
+            "clip_norm",
+            "epsilon_budget",
+            "samples_per_class",
+        ):
+            positive(f"private.{key}", getattr(self, key))
+        require(
+            self.noise_multiplier > 0,
+            f"private.noise_multiplier={self.noise_multiplier} must be above 0: no noise, no epsilon",
+        )
+        require(0 < self.delta < 1, f"private.delta={self.delta} must lie between 0 and 1, such as 1e-5")
+        accountants = {"full": ("gdp", "pld", "rdp"), "independent": ("pld", "rdp")}
+        choice("private.release", self.release, tuple(accountants))
+        allowed = accountants[self.release]
+        require(
+            self.accountant in allowed,
+            f"private.accountant={self.accountant} has no theorem for private.release={self.release}; "
+            f"choose one of {', '.join(allowed)}",
+        )
+
+    def check_data(self, data: DataConfig) -> None:
+        """Raise ConfigError where the data set and these values exclude each other."""
+        equal_shards("private.discriminators", self.discriminators, data.train_size)
+        shard = data.train_size // self.discriminators
+        require(
+            self.discriminator.batch_size <= shard,
+            f"private.discriminator.batch_size={self.discriminator.batch_size} exceeds the {shard} images "
+            "of a shard",
+        )
+        require(
+            self.delta < 1 / data.train_size,
+            f"private.delta={self.delta} must be below 1/data.train_size={1 / data.train_size:.3g}: "
+            "a larger one allows publishing a whole record",
+        )
+        require(
+            self.generator.kind != "dcgan" or data.image_size == 28,
+            f"private.generator.kind=dcgan makes 28x28 images, data.image_size={data.image_size}; "
+            "choose mlp or resnet",
+        )

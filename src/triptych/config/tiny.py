@@ -1,0 +1,205 @@
+"""Schema of TinyNAS, quantization and the board."""
+
+from dataclasses import dataclass, field
+
+from triptych.config.checks import MISSING, choice, positive, require
+
+
+@dataclass
+class SpaceConfig:
+    """TinyNAS search spaces: one for each (width_mult, resolution); the other keys are common to all."""
+
+    width_mults: list[float] = MISSING
+    resolutions: list[int] = MISSING
+    stem_width: int = MISSING
+    stem_stride: int = MISSING
+    first_width: int = MISSING
+    stage_widths: list[int] = MISSING
+    stage_strides: list[int] = MISSING
+    last_width: int | None = MISSING  # one more block at the end; null leaves it out
+    mix_width: int | None = MISSING  # a 1x1 convolution before the pool (MobileNetV2); null leaves it out
+    depths: list[int] = MISSING
+    kernel_sizes: list[int] = MISSING
+    expand_ratios: list[int] = MISSING
+    samples: int = MISSING  # subnets drawn from each space
+    min_share: float = MISSING  # of the samples that must fit the board
+
+    def check(self) -> None:
+        for key in ("width_mults", "resolutions", "depths", "kernel_sizes", "expand_ratios"):
+            values = self._check_list(key)
+            require(len(set(values)) == len(values), f"tiny.space.{key}={values} repeats a value")
+        for size in self.kernel_sizes:
+            require(
+                size % 2 == 1,
+                f"tiny.space.kernel_sizes={self.kernel_sizes}: {size} is even; only odd kernels have a "
+                "centre to crop, choose from 3, 5, 7",
+            )
+        widths, strides = self._check_list("stage_widths"), self._check_list("stage_strides")
+        require(
+            len(widths) == len(strides),
+            f"tiny.space.stage_widths={widths} and stage_strides={strides} must have one entry a stage",
+        )
+        for key in ("stem_width", "stem_stride", "first_width", "samples"):
+            positive(f"tiny.space.{key}", getattr(self, key))
+        for key in ("last_width", "mix_width"):
+            if getattr(self, key) is not None:
+                positive(f"tiny.space.{key}", getattr(self, key))
+        require(
+            0 <= self.min_share <= 1, f"tiny.space.min_share={self.min_share} must be a share from 0 to 1"
+        )
+
+    def _check_list(self, key: str) -> list[float]:
+        values = getattr(self, key)
+        require(len(values) > 0, f"tiny.space.{key}=[] is empty; give at least one value")
+        for value in values:
+            require(value > 0, f"tiny.space.{key}={values}: {value} must be above 0")
+        return values
+
+
+@dataclass
+class ReserveConfig:
+    """Bytes of the board that are kept for the runtime and the application."""
+
+    sram: int = MISSING
+    flash: int = MISSING
+
+    def check(self) -> None:
+        for key in ("sram", "flash"):
+            value = getattr(self, key)
+            require(value >= 0, f"tiny.reserve.{key}={value} must not be negative")
+
+
+@dataclass
+class SupernetConfig:
+    """Training of the supernet: the largest subnet first, then random subnets."""
+
+    largest_epochs: int = MISSING
+    epochs: int = MISSING
+    subnets_per_step: int = MISSING
+    batch_size: int = MISSING
+    learning_rate: float = MISSING  # peak of the cosine
+    momentum: float = MISSING
+    weight_decay: float = MISSING
+    validation_size: int = MISSING  # training images held out for the search
+
+    def check(self) -> None:
+        for key in ("epochs", "subnets_per_step", "batch_size", "learning_rate", "validation_size"):
+            positive(f"tiny.supernet.{key}", getattr(self, key))
+        for key in ("largest_epochs", "weight_decay"):
+            value = getattr(self, key)
+            require(value >= 0, f"tiny.supernet.{key}={value} must not be negative")
+        require(
+            0 <= self.momentum < 1, f"tiny.supernet.momentum={self.momentum} must be at least 0 and below 1"
+        )
+
+
+@dataclass
+class SearchConfig:
+    """Evolution under the board's limits."""
+
+    population: int = MISSING
+    parents: int = MISSING
+    iterations: int = MISSING
+    mutation_probability: float = MISSING
+    recalibration_size: int = MISSING  # training images that give the batch-norm statistics
+
+    def check(self) -> None:
+        for key in ("population", "parents", "recalibration_size"):
+            positive(f"tiny.search.{key}", getattr(self, key))
+        require(self.iterations >= 0, f"tiny.search.iterations={self.iterations} must not be negative")
+        require(
+            self.parents <= self.population,
+            f"tiny.search.parents={self.parents} exceeds population={self.population}",
+        )
+        require(
+            0 < self.mutation_probability <= 1,
+            f"tiny.search.mutation_probability={self.mutation_probability} must be above 0 and at most 1",
+        )
+
+
+@dataclass
+class QuantizationConfig:
+    """Post-training quantization to int8."""
+
+    calibration_size: int = MISSING  # training images that give the activation ranges
+
+    def check(self) -> None:
+        positive("tiny.quantization.calibration_size", self.calibration_size)
+
+
+@dataclass
+class MeasureConfig:
+    """How many test inputs the simulated board runs, each compared byte for byte."""
+
+    inputs: int = 1000
+
+    def check(self) -> None:
+        """Raise ConfigError where a value is impossible."""
+        require(self.inputs >= 100, f"tiny.measure.inputs={self.inputs} proves little; at least 100")
+
+
+@dataclass
+class TinyConfig:
+    """TinyNAS: search space, supernet, search and quantization."""
+
+    space: SpaceConfig = field(default_factory=SpaceConfig)
+    reserve: ReserveConfig = field(default_factory=ReserveConfig)
+    supernet: SupernetConfig = field(default_factory=SupernetConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    quantization: QuantizationConfig = field(default_factory=QuantizationConfig)
+    measure: MeasureConfig = field(default_factory=MeasureConfig)
+
+    def check(self) -> None:
+        """Raise ConfigError where a value is impossible."""
+        for section in (
+            self.space,
+            self.reserve,
+            self.supernet,
+            self.search,
+            self.quantization,
+            self.measure,
+        ):
+            section.check()
+
+    def check_data(self, train_size: int) -> None:
+        """Raise ConfigError where more training images are asked for than there are."""
+        held_out = self.supernet.validation_size
+        for key, value in (
+            ("supernet.batch_size", self.supernet.batch_size),
+            ("search.recalibration_size", self.search.recalibration_size),
+            ("quantization.calibration_size", self.quantization.calibration_size),
+        ):
+            require(
+                value <= train_size - held_out,
+                f"tiny.{key}={value} exceeds the {train_size - held_out} images that "
+                f"tiny.supernet.validation_size={held_out} leaves of data.train_size={train_size}",
+            )
+
+    def check_board(self, sram: int, flash: int) -> None:
+        """Raise ConfigError where the reserve leaves nothing for a network."""
+        for key, limit in (("sram", sram), ("flash", flash)):
+            value = getattr(self.reserve, key)
+            require(
+                value < limit,
+                f"tiny.reserve.{key}={value} leaves nothing of board.{key}={limit} for a network; "
+                "choose a larger board or a smaller reserve",
+            )
+
+
+@dataclass
+class BoardConfig:
+    """The microcontroller: limits in bytes."""
+
+    name: str = MISSING
+    cpu: str = "cortex_m7"
+    sram: int = MISSING
+    flash: int = MISSING
+
+    def check(self) -> None:
+        choice("board.cpu", self.cpu, ("cortex_m4", "cortex_m7"))
+        for key in ("sram", "flash"):
+            positive(f"board.{key}", getattr(self, key))
+            require(
+                getattr(self, key) % 1024 == 0,
+                f"board.{key}={getattr(self, key)} must be whole KiB (a multiple of 1024 bytes)",
+            )
