@@ -22,6 +22,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from pipelines.access import recorded, require_declared
 from triptych.config import Config, load
 from triptych.data.files import write_json
 from triptych.errors import OutputError, TriptychError
@@ -38,8 +39,11 @@ from triptych.tracking.fingerprint import (
 if TYPE_CHECKING:
     import pytorch_lightning as pl
 
+    from triptych.data.prepared import Split
+
 Metrics = Mapping[str, Any]
 ROOT = Path(__file__).resolve().parent.parent
+FUNCTIONS: dict[str, Callable[["Stage"], Metrics]] = {}  # by script, for callers without Hydra
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,21 @@ class Stage:
     config: Config
     inputs: Path  # root of the files it reads
     out: Path  # folder it writes; becomes visible when the stage is complete
+
+    def dep(self, name: str) -> Path:
+        """The declared file or folder called `name`.
+
+        Stages that serve several chains find their inputs this way: `dvc.yaml` says whose they are.
+        """
+        found = [dep for dep in self.declaration.deps if Path(dep).name == name]
+        assert len(found) == 1, f"{self.declaration.name} declares {len(found)} paths called {name!r}"
+        return self.inputs / found[0]
+
+    def split(self, name: str) -> "Split":
+        """The declared split called `name`, wherever it lies."""
+        from triptych.data.prepared import read_split
+
+        return read_split(self.dep(f"{name}.safetensors").parent, name)
 
     @cached_property
     def used(self) -> dict[str, Any]:
@@ -155,6 +174,7 @@ def stage(name: str) -> Callable[[Callable[[Stage], Metrics]], Callable[[], None
                     raise
                 sys.exit(f"error: {error}")
 
+        FUNCTIONS[name] = function
         return hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")(app)
 
     return decorate
@@ -163,19 +183,26 @@ def stage(name: str) -> Callable[[Callable[[Stage], Metrics]], Callable[[], None
 def _execute(name: str, function: Callable[[Stage], Metrics], values: DictConfig) -> None:
     config = load(values)
     out = Path(config.out or HydraConfig.get().runtime.output_dir)
-    partial = _fresh_folder(out.parent / f".{out.name}.partial")
-    _set_up_process(config)
-    stage = Stage(read_declaration(ROOT, name), config, Path(config.inputs), partial)
-    stage.digests  # noqa: B018  # fails early where an input is missing
-    metrics = function(stage)
-    write_json(partial / "metrics.json", metrics)
-    write_json(partial / "run.json", stage.record)
-    _reveal(partial, out)
-    shutil.rmtree(stage.checkpoints, ignore_errors=True)
+    run_stage(config.stage or name, function, config, out)
     if config.tracking.uri:
         with tracking.tolerate():
             client = tracking.connect(config.tracking.uri)
             tracking.publish(client, config.tracking.experiment, out, private=config.tracking.private)
+
+
+def run_stage(name: str, function: Callable[[Stage], Metrics], config: Config, out: Path) -> None:
+    """Run `function` as the stage `name` of `dvc.yaml`; its results appear in `out`."""
+    partial = _fresh_folder(out.parent / f".{out.name}.partial")
+    _set_up_process(config)
+    stage = Stage(read_declaration(ROOT, name), config, Path(config.inputs), partial)
+    stage.digests  # noqa: B018  # fails early where an input is missing
+    with recorded(stage.inputs, partial) as opened:
+        metrics = function(stage)
+    require_declared(opened, stage.declaration.deps, name)
+    write_json(partial / "metrics.json", metrics)
+    write_json(partial / "run.json", {**stage.record, "opened": sorted(opened)})
+    _reveal(partial, out)
+    shutil.rmtree(stage.checkpoints, ignore_errors=True)
 
 
 def _set_up_process(config: Config) -> None:

@@ -13,9 +13,9 @@ def main(stage: Stage) -> Metrics:
     from triptych.graph.tflite import read_tflite_file
 
     board = stage.config.board
-    graph = read_tflite_file(stage.inputs / "out/tiny/quantize/model.tflite")
+    graph = read_tflite_file(stage.dep("model.tflite"))
     require_room(graph, board)
-    inputs, _ = read_inputs(stage.inputs / "out/tiny/quantize/test_inputs.safetensors", graph)
+    inputs, _ = read_inputs(stage.dep("test_inputs.safetensors"), graph)
     outputs = run(graph, inputs[:1])
     write_firmware(stage.out / "firmware", graph, board, test_input=inputs[0], test_output=outputs[0])
     return {

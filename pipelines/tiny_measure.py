@@ -15,12 +15,11 @@ def main(stage: Stage) -> Metrics:
     from triptych.graph.tflite import read_tflite_file
     from triptych.report.memory import memory_map
 
-    quantized = stage.inputs / "out/tiny/quantize"
-    graph = read_tflite_file(quantized / "model.tflite")
-    content = (quantized / "model.tflite").read_bytes()
-    inputs, labels = read_inputs(quantized / "test_inputs.safetensors", graph)
+    model = stage.dep("model.tflite")
+    graph, content = read_tflite_file(model), model.read_bytes()
+    inputs, labels = read_inputs(stage.dep("test_inputs.safetensors"), graph)
     size = stage.config.tiny.measure.inputs
-    firmware = stage.inputs / "out/tiny/generate/firmware"
+    firmware = stage.dep("firmware")
     with TemporaryDirectory() as folder:
         result = measure(
             firmware, content, stage.config.board, inputs[:size], labels[:size], scratch=Path(folder)

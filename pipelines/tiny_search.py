@@ -8,7 +8,6 @@ def main(stage: Stage) -> Metrics:
     import numpy as np
 
     from triptych.data.files import write_atomic, write_json
-    from triptych.data.prepared import read_split
     from triptych.report.tiny import pareto
     from triptych.tiny.arch import ArchConfig
     from triptych.tiny.cost import board_limits, subnet_cost
@@ -18,10 +17,9 @@ def main(stage: Stage) -> Metrics:
 
     config = stage.config
     settings = config.tiny.search
-    space = read_space(stage.inputs / "out/tiny/space/space.json", config.tiny.space, config.data)
-    supernet = read_supernet(stage.inputs / "out/tiny/supernet/supernet.safetensors", space)
-    split = read_split(stage.inputs / "data/prepared/real", "train")
-    train, held_out = hold_out(split, config.tiny.supernet.validation_size)
+    space = read_space(stage.dep("space.json"), config.tiny.space, config.data)
+    supernet = read_supernet(stage.dep("supernet.safetensors"), space)
+    train, held_out = hold_out(stage.split("train"), config.tiny.supernet.validation_size)
     x, _ = tensors(train.take(slice(settings.recalibration_size)), space.resolution)
     validation = tensors(held_out, space.resolution)
 

@@ -8,7 +8,6 @@ def main(stage: Stage) -> Metrics:
     import numpy as np
 
     from triptych.data.datamodule import SplitDataModule
-    from triptych.data.prepared import read_split
     from triptych.tiny.files import hold_out, read_space, tensors, write_supernet
     from triptych.tiny.module import SupernetModule
     from triptych.tiny.recalibrate import subnet_accuracy
@@ -16,9 +15,8 @@ def main(stage: Stage) -> Metrics:
 
     config = stage.config
     settings = config.tiny.supernet
-    space = read_space(stage.inputs / "out/tiny/space/space.json", config.tiny.space, config.data)
-    real = stage.inputs / "data/prepared/real"
-    train, held_out = hold_out(read_split(real, "train"), settings.validation_size)
+    space = read_space(stage.dep("space.json"), config.tiny.space, config.data)
+    train, held_out = hold_out(stage.split("train"), settings.validation_size)
     data = SplitDataModule(train, held_out, batch_size=settings.batch_size, seed=config.seed, drop_last=True)
 
     supernet = Supernet(space)
@@ -30,7 +28,7 @@ def main(stage: Stage) -> Metrics:
     write_supernet(stage.out / "supernet.safetensors", supernet)
 
     x, _ = tensors(train.take(slice(config.tiny.search.recalibration_size)), space.resolution)
-    test = tensors(read_split(real, "test"), space.resolution)
+    test = tensors(stage.split("test"), space.resolution)
     rng = np.random.default_rng(config.seed)
     randoms = [subnet_accuracy(supernet, space.random(rng), x, *test) for _ in range(5)]
     return {

@@ -33,6 +33,7 @@ class Config:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     seed: int = 0
+    stage: str | None = None  # its name in dvc.yaml, where one script serves several; null is the script's
     inputs: str = "."  # root of the files that stages read
     out: str | None = None  # folder of this stage's results; null is Hydra's run folder
 
