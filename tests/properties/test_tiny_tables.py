@@ -10,6 +10,7 @@ from triptych.tiny.arch import ArchConfig, SearchSpace
 from triptych.tiny.cost import subnet_cost
 from triptych.tiny.export import shape_graph
 from triptych.tiny.tables import Costs, CostTables
+from triptych.tiny.tflm import tflm_bound, tflm_head
 from triptych.tiny.tinyengine import tinyengine_memory
 from triptych.tiny.zoo import published_space
 
@@ -26,6 +27,7 @@ def agree(space: SearchSpace, arch: ArchConfig, costs: Costs, i: int) -> None:
     found = [costs.macs, costs.parameters, costs.flash, costs.arena, costs.tinyengine_flash]
     assert [column[i] for column in found] == expected
     assert costs.tinyengine_bound[i] == rival.activations_bound + rival.sbuf + rival.kbuf
+    assert costs.tflm_bound[i] == tflm_bound(graph) <= tflm_head(graph)
     assert costs.arena[i] <= scalar.peak_sram
     assert costs.tinyengine_bound[i] <= rival.peak
 

@@ -11,6 +11,7 @@ from triptych.graph.ops import AveragePool2D
 from triptych.tiny.arch import ArchConfig, Block, SearchSpace
 from triptych.tiny.cost import subnet_cost
 from triptych.tiny.export import shape_graph
+from triptych.tiny.tflm import tflm_head
 from triptych.tiny.tinyengine import tinyengine_memory
 from triptych.tiny.zoo import MOBILENETV2, published, published_space
 
@@ -137,6 +138,17 @@ def test_tinyengine_would_need_the_published_bytes(network: Published):
     assert memory.peak == network.peak_sram
     if network.flash_kib is not None:
         assert round(memory.flash / 1024, 1) == network.flash_kib
+
+
+@pytest.mark.parametrize(("name", "head"), [("320kB", 397_920), ("mbv2-w0.3", 161_472)])
+def test_tflm_would_need_the_bytes_of_its_own_planner(name: str, head: int):
+    """Another implementation of TFLM's planner gave these for the published .tflite files.
+
+    Real TFLM (`tflite-micro`) needs 161,472 for the second as well, and 416,832 for the first:
+    there we stay 4.5 % below it, and do not know why.
+    """
+    network = NETWORKS[name]
+    assert tflm_head(shape_graph(space_of(network), arch_of(network))) == head
 
 
 @networks

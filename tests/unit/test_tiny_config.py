@@ -18,6 +18,9 @@ from triptych.errors import ConfigError
         ("tiny.space.depths=[2,2]", r"tiny\.space\.depths=\[2, 2\] repeats"),
         ("tiny.space.stage_strides=[1]", r"stage_strides=\[1\] must have one entry a stage"),
         ("tiny.space.min_share=1.5", r"tiny\.space\.min_share=1\.5 must be a share"),
+        ("tiny.space.method=guess", r"tiny\.space\.method=guess is unknown; choose one of sampling, exact"),
+        ("tiny.space.memory=cmsis", r"tiny\.space\.memory=cmsis is unknown"),
+        ("tiny.space.reserves=[-1]", r"tiny\.space\.reserves=\[-1\].*must not be negative"),
         ("tiny.space.samples=0", r"tiny\.space\.samples=0 must be above 0"),
         ("tiny.space.last_width=-8", r"tiny\.space\.last_width=-8 must be above 0"),
         ("tiny.reserve.sram=-1", r"tiny\.reserve\.sram=-1 must not be negative"),
@@ -40,7 +43,7 @@ def test_an_impossible_value_is_refused_with_key_value_and_fix(override: str, me
         load(values)
 
 
-@pytest.mark.parametrize("experiment", ["digits", "mnist"])
+@pytest.mark.parametrize("experiment", ["digits", "mnist", "mcunet_spaces"])
 def test_the_committed_experiments_are_valid(experiment: str):
     """A value that is missing or impossible in conf/ stops every stage of the panel."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):

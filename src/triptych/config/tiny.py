@@ -21,8 +21,11 @@ class SpaceConfig:
     depths: list[int] = MISSING
     kernel_sizes: list[int] = MISSING
     expand_ratios: list[int] = MISSING
+    method: str = MISSING  # whose mean MACs choose: sampling, or exact over all subnets
+    memory: str = MISSING  # whose peak SRAM and Flash: ours, tinyengine or tflm
     samples: int = MISSING  # subnets drawn from each space
-    min_share: float = MISSING  # of the samples that must fit the board
+    min_share: float = MISSING  # of the subnets that must fit the board
+    reserves: list[int] = MISSING  # bytes of SRAM kept for the runtime, under which the choice is reported
 
     def check(self) -> None:
         for key in ("width_mults", "resolutions", "depths", "kernel_sizes", "expand_ratios"):
@@ -44,6 +47,10 @@ class SpaceConfig:
         for key in ("last_width", "mix_width"):
             if getattr(self, key) is not None:
                 positive(f"tiny.space.{key}", getattr(self, key))
+        choice("tiny.space.method", self.method, ("sampling", "exact"))
+        choice("tiny.space.memory", self.memory, ("ours", "tinyengine", "tflm"))
+        negative = [value for value in self.reserves if value < 0]
+        require(not negative, f"tiny.space.reserves={self.reserves}: {negative[:1]} must not be negative")
         require(
             0 <= self.min_share <= 1, f"tiny.space.min_share={self.min_share} must be a share from 0 to 1"
         )

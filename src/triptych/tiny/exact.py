@@ -11,13 +11,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from numpy import ndarray as Array
+from scipy.signal import fftconvolve
 
 from triptych.graph.cost import BYTES_PER_CHANNEL
 from triptych.tiny.cost import Limits
 from triptych.tiny.tables import CostTables, Row
 from triptych.tiny.tinyengine import FLASH_PER_CHANNEL
 
-Memory = Literal["ours", "tinyengine"]
+Memory = Literal["ours", "tinyengine", "tflm"]
 ROUNDING = 1e-12  # of probabilities
 Moments = Float64[Array, "2 _"]  # probability, and probability times mean MACs, by Flash
 
@@ -32,13 +33,13 @@ class Fitting(NamedTuple):
 def fitting(tables: CostTables, limits: Limits, *, memory: Memory = "ours", step: int = 1024) -> Fitting:
     """The part of the space of `tables` within `limits`.
 
-    `memory` names whose bounds of `tables` count as peak SRAM and whose constants
-    as Flash. Each stage's Flash is rounded to a multiple of `step` bytes, so the
-    limit is met to `step / 2` a stage; `step=1` is exact and slow.
+    `memory` names whose bounds of `tables` count as peak SRAM (of TFLM the head of
+    its arena) and whose constants as Flash. Each stage's Flash is rounded to a
+    multiple of `step` bytes, so the limit is met to `step / 2` a stage; `step=1` is
+    exact and slow.
     """
-    per_channel = BYTES_PER_CHANNEL if memory == "ours" else FLASH_PER_CHANNEL
     base = Row(*map(int, tables.base))
-    room = (limits.flash - base.weights - per_channel * base.channels) // step
+    room = (limits.flash - base.weights - per_channel(memory) * base.channels) // step
     if room < 0:
         return Fitting(0.0, 0.0)
     probability = moment = 0.0
@@ -46,14 +47,56 @@ def fitting(tables: CostTables, limits: Limits, *, memory: Memory = "ours", step
         law = np.array([[1.0], [float(base.macs)]])
         for table, mask, weights in zip(tables.tables, masks, tables.law(), strict=True):
             row = _columns(table[:, mask])
-            size = row["weights"] + per_channel * row["channels"]
-            bins = (size + step // 2) // step
+            bins = (_flash(row, memory) + step // 2) // step
             law = _join(law, _histogram(bins, row["macs"], weights[mask], room))[:, : room + 1]
         probability += sign * law[0].sum()
         moment += sign * law[1].sum()
     if probability < ROUNDING:
         return Fitting(0.0, 0.0)
     return Fitting(float(probability), float(moment / probability))
+
+
+class Distribution(NamedTuple):
+    """`share` of the fitting subnets has at most `macs`."""
+
+    macs: Float64[Array, " n"]
+    share: Float64[Array, " n"]
+
+
+def distribution(
+    tables: CostTables, limits: Limits, *, memory: Memory = "ours", bins: tuple[int, int] = (64, 256)
+) -> Distribution:
+    """The law of the MACs of the subnets that fit, on a grid of (Flash, MACs) with `bins` cells.
+
+    Each stage is rounded to the nearest cell: for figures. `fitting` has the exact mean.
+    """
+    base = Row(*map(int, tables.base))
+    flash_step = max(1, (limits.flash - base.weights - per_channel(memory) * base.channels) // (bins[0] - 1))
+    macs_step = max(1, sum(int(table[0].max()) for table in tables.tables) // (bins[1] - 1))
+    total = np.zeros(bins)
+    for sign, masks in _events(tables, limits.sram, memory):
+        law = np.zeros(bins)
+        law[0, 0] = sign
+        for table, mask, weights in zip(tables.tables, masks, tables.law(), strict=True):
+            row = _columns(table[:, mask])
+            cells = np.column_stack([_flash(row, memory) / flash_step, row["macs"] / macs_step])
+            edges = [np.arange(size + 1) - 0.5 for size in bins]
+            stage, _ = np.histogramdd(np.rint(cells), edges, weights=weights[mask])
+            law = fftconvolve(law, stage)[: bins[0], : bins[1]]
+        total += law
+    share = np.maximum.accumulate(np.cumsum(total.sum(0)).clip(0))  # of the transform's rounding
+    return Distribution(
+        base.macs + macs_step * np.arange(bins[1], dtype=np.float64), share / max(share[-1], ROUNDING)
+    )
+
+
+def per_channel(memory: Memory) -> int:
+    """Bytes of Flash beside the weights, a channel."""
+    return BYTES_PER_CHANNEL if memory == "ours" else FLASH_PER_CHANNEL
+
+
+def _flash(row: dict[str, Int64[Array, " n"]], memory: Memory) -> Int64[Array, " n"]:
+    return row["weights"] + per_channel(memory) * row["channels"]
 
 
 def _events(
@@ -65,9 +108,10 @@ def _events(
     """
     base = Row(*map(int, tables.base))
     rows = [_columns(table) for table in tables.tables]
-    if memory == "ours":
-        if base.arena <= sram:
-            yield 1, [row["arena"] <= sram for row in rows]
+    if memory != "tinyengine":
+        column = "arena" if memory == "ours" else "tflm"
+        if getattr(base, column) <= sram:
+            yield 1, [row[column] <= sram for row in rows]
         return
     values = np.unique(np.concatenate([np.array([base.sbuf]), *(row["sbuf"] for row in rows)]))
     below = -1

@@ -8,8 +8,8 @@ The peaks are the bytes alive during one operator: no plan needs less, and an
 allocator may need more. In MCUNet's spaces our planner met the bound on each of
 5,615 random subnets; TinyEngine's exceeded it on 1 %, by up to 12 %. So `arena`
 and `tinyengine_bound` are lower bounds of `plan(graph).peak` and of
-`tinyengine_memory(graph).peak`: whoever keeps a subnet asks the allocator once
-more (`subnet_cost`).
+`tinyengine_memory(graph).peak`, and `tflm_bound` of `tflm_head(graph)`: whoever
+keeps a subnet asks the allocator once more (`subnet_cost`).
 """
 
 from collections.abc import Iterable
@@ -38,6 +38,7 @@ class Row(NamedTuple):
     arena: int = 0  # our kernels: tensors and the scratch of depthwise
     live: int = 0  # tensors under TinyEngine
     sbuf: int = 0  # shared buffer of TinyEngine
+    tflm: int = 0  # tensors under TFLM
 
 
 SUMS = 3
@@ -53,6 +54,7 @@ class Costs:
     arena: Int64[Array, " n"]  # lower bound of our planner's arena
     tinyengine_flash: Int64[Array, " n"]
     tinyengine_bound: Int64[Array, " n"]  # lower bound of TinyEngine's peak SRAM
+    tflm_bound: Int64[Array, " n"]  # lower bound of the head of TFLM's arena
 
 
 class CostTables:
@@ -82,7 +84,7 @@ class CostTables:
     def costs(self, codes: Int64[Array, "n stages"]) -> Costs:
         """Costs of the subnets, in order."""
         parts = [self._chunk(codes[start : start + CHUNK].T) for start in range(0, len(codes), CHUNK)]
-        macs, weights, channels, arena, live, sbuf = np.concatenate(parts, axis=1)
+        macs, weights, channels, arena, live, sbuf, tflm = np.concatenate(parts, axis=1)
         return Costs(
             macs=macs,
             parameters=weights + channels,
@@ -90,6 +92,7 @@ class CostTables:
             arena=arena,
             tinyengine_flash=weights + FLASH_PER_CHANNEL * channels,
             tinyengine_bound=live + sbuf + self.kbuf,
+            tflm_bound=tflm,
         )
 
     def encode(self, arch: ArchConfig) -> list[int]:
@@ -147,7 +150,8 @@ def unit_cost(unit: Unit, size: int) -> tuple[Row, int]:
         row, size, held = _layer_cost(layer, size, held or entry, kept)
         rows.append(row)
     if unit.residual:
-        rows.append(Row(arena=2 * entry, live=3 * entry))  # ours adds in place, TinyEngine does not
+        tflm = entry + max(rows[0].arena, 2 * entry)  # its expansion reads a copy of the input, which stays
+        rows.append(Row(arena=2 * entry, live=3 * entry, tflm=tflm))  # only ours adds in place
     return Row(*map(int, _total(rows))), size
 
 
@@ -164,14 +168,16 @@ def _layer_cost(layer: Layer, size: int, held: int, kept: int) -> tuple[Row, int
     else:
         weights = k * k * layer.inputs * layer.outputs
         arena, live, sbuf, counted = before + after, held + after, 4 * k * k * layer.inputs, after
-    row = Row(weights * rows * rows, weights, layer.outputs, arena + kept, live + kept, sbuf)
+    padded = (size + k - 1) ** 2 * layer.inputs
+    tflm = padded + max(before, after) + kept  # PAD, then the convolution
+    row = Row(weights * rows * rows, weights, layer.outputs, arena + kept, live + kept, sbuf, tflm)
     return row, rows, counted
 
 
 def _head_cost(layer: Layer, size: int) -> Row:
     weights, features = layer.inputs * layer.outputs, layer.inputs
     alive = max(size * size * features + features, features + layer.outputs)
-    return Row(weights, weights, layer.outputs, alive, alive)
+    return Row(weights, weights, layer.outputs, alive, alive, tflm=alive)
 
 
 def _total(rows: Iterable[Row]) -> Int64[Array, " columns"]:
