@@ -14,7 +14,12 @@ from triptych.graph.ops import (
     Graph,
     MaxPool2D,
     Mean,
+    Pad,
     Quantization,
+    Requantize,
+    Reshape,
+    ResizeNearest,
+    Softmax,
     Tensor,
     output_size,
     paddings_of,
@@ -50,7 +55,7 @@ class Builder:
         assert quantization
         return quantization.scale
 
-    def emit(self, kind, shape, quantization, **fields):
+    def emit(self, kind, shape, quantization, /, **fields):
         name = f"t{len(self.ops)}"
         self.tensors[name] = Tensor(name, shape, quantization)
         self.ops.append(kind(name=f"op{len(self.ops)}", input=self.last, output=name, **fields))
@@ -131,6 +136,34 @@ class Builder:
         )
         self.emit(Mean, shape, quantization, axes=axes)
 
+    def move(self, kind, to, **fields):
+        self.emit(kind, to, self.tensors[self.last].quantization, **fields)
+
+    def pad(self):
+        """Without a value of its own and without channels it would read back as part of a convolution."""
+        amounts = tuple(tuple(self.draw(st.integers(0, 2)) for _ in range(2)) for _ in range(3))
+        shape = tuple(size + sum(pair) for size, pair in zip(self.shape()[1:], amounts, strict=True))
+        value = self.draw(st.integers(-128, 127)) if amounts[2] == (0, 0) else None
+        self.move(Pad, (1, *shape), amounts=amounts, value=value)
+
+    def resize(self):
+        size = tuple(self.draw(st.integers(1, 12)) for _ in range(2))
+        how = self.choose((False, False), (True, False), (False, True))
+        flags = {"align_corners": how[0], "half_pixel_centers": how[1]}
+        self.move(ResizeNearest, (1, *size, self.shape()[3]), size=size, **flags)
+
+    def reshape(self):
+        _, height, width, channels = self.shape()
+        shape = self.choose((1, width, height, channels), (1, 1, height * width, channels))
+        self.move(Reshape, shape, shape=shape)
+
+    def requantize(self):
+        scale = self.scale(self.last) * self.choose(0.1, 0.7, 1.0, 2.3)
+        self.emit(Requantize, self.shape(), self.quantization(scale))
+
+    def softmax(self):
+        self.emit(Softmax, self.shape(), Quantization(1 / 256, -128), beta=self.choose(1.0, 0.5, 3.0))
+
     def add(self):
         partners = [name for name, tensor in self.tensors.items() if tensor.shape == self.shape()]
         other = self.choose(*partners)
@@ -156,19 +189,33 @@ class Builder:
 
     def classify(self):
         features, classes = math.prod(self.shape()), self.draw(st.integers(1, 10))
+        keep = math.prod(self.shape()[:-1]) == 1 and self.draw(st.booleans())
         fields, natural = self.weights((classes, features), classes, features)
         if self.draw(st.booleans()):
             fields["weight_scale"] = fields["weight_scale"][:1]
         self.emit(
             FullyConnected,
-            (1, classes),
+            (1, 1, 1, classes) if keep else (1, classes),
             self.quantization(natural * self.choose(*SPREAD)),
+            keep_dims=keep,
             activation=self.choose(*ACTIVATIONS),
             **fields,
         )
 
 
-STEPS = (Builder.conv, Builder.depthwise, Builder.pool, Builder.mean, Builder.add, Builder.residual)
+STEPS = (
+    Builder.conv,
+    Builder.depthwise,
+    Builder.pool,
+    Builder.mean,
+    Builder.add,
+    Builder.residual,
+    Builder.pad,
+    Builder.resize,
+    Builder.reshape,
+    Builder.requantize,
+    Builder.softmax,
+)
 
 
 @st.composite
@@ -179,6 +226,8 @@ def graphs(draw, max_steps: int = 6) -> Graph:
         step(builder)
     if draw(st.booleans()):
         builder.classify()
+        if draw(st.booleans()):
+            builder.softmax()
     return Graph("input", builder.last, builder.tensors, tuple(builder.ops))
 
 

@@ -58,6 +58,7 @@ def with_edges() -> bytes:
     main.tensors[chances].quantization.scale = [1 / 256]
     main.tensors[chances].quantization.zeroPoint = [-128]
     softmax = operator(model, CODE.SOFTMAX, [logits], chances, "SoftmaxOptions")
+    softmax.builtinOptions.beta = 1.0
     main.operators = [
         operator(model, CODE.QUANTIZE, [real_input], source),
         *main.operators,
@@ -68,22 +69,36 @@ def with_edges() -> bytes:
     return packed(model)
 
 
-def test_float_edges_and_the_final_softmax_are_left_to_the_application():
-    """Default conversions have them; the order of the classes is that of the logits."""
+def test_float_edges_are_left_to_the_application():
+    """Default conversions have them; what lies between is computed to the last operator."""
     graph, images = example_graph(), inputs_of_size(example_graph(), 20)
     again = read_tflite(with_edges())
-    assert (again.input, again.output) == (graph.input, graph.output)
-    np.testing.assert_array_equal(run_litert(with_edges(), images), run(graph, images))
+    assert (again.input, again.output) == (graph.input, "chances")
+    np.testing.assert_array_equal(run_litert(with_edges(), images), run(again, images))
     assert int8_part(write_tflite(graph)) == write_tflite(graph)
 
 
-def test_softmax_in_the_middle_is_refused():
-    """Only at the output does leaving it out keep the meaning."""
+def test_bytes_of_the_application_are_a_flip_away():
+    """Converters offer uint8 input and output: QUANTIZE at the edges shifts by 128 and nothing else."""
     model: Any = schema.ModelT.InitFromPackedBuf(with_edges(), 0)
     main = model.subgraphs[0]
-    main.operators[-1] = deepcopy(main.operators[1])
-    main.outputs = main.operators[1].outputs
-    with pytest.raises(UnsupportedError, match=r"SOFTMAX \(writes 'chances'\) is not implemented"):
+    main.operators = main.operators[:-1]
+    for at, inner in ((main.inputs[0], main.operators[0].outputs[0]), (main.operators[-1].outputs[0],) * 2):
+        if at != inner:
+            main.tensors[at].type = schema.TensorType.UINT8
+            main.tensors[at].quantization = deepcopy(main.tensors[inner].quantization)
+    outer = tensor(model, int(main.operators[-1].outputs[0]), "bytes", type=schema.TensorType.UINT8)
+    main.operators.append(operator(model, CODE.QUANTIZE, [int(main.operators[-1].outputs[0])], outer))
+    main.outputs = [outer]
+    assert read_tflite(packed(model)).output == "chances"
+
+
+def test_softmax_on_another_grid_than_tflites_is_refused():
+    """The kernel writes 1/256 with zero point -128, and nothing else is in TFLite's specification."""
+    model: Any = schema.ModelT.InitFromPackedBuf(with_edges(), 0)
+    main = model.subgraphs[0]
+    main.tensors[main.operators[-1].inputs[0]].quantization.zeroPoint = [0]
+    with pytest.raises(UnsupportedError, match="operator 'chances' is a softmax of beta 1"):
         read_tflite(packed(model))
 
 

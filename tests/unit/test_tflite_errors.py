@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from networks import example_graph
 
 from triptych.errors import DataError, UnsupportedError
+from triptych.graph.ops import Reshape
 from triptych.graph.tflite import read_tflite, read_tflite_file, write_tflite
 
 CONTENT = write_tflite(example_graph())
@@ -54,7 +55,7 @@ UNSUPPORTED = [
     (options(STEM, dilationHFactor=2), "'stem' has dilation"),
     (options(DEPTHWISE, depthMultiplier=2), "'deep' has depth multiplier 2"),
     (options(STEM, fusedActivationFunction=schema.ActivationFunctionType.TANH), "'stem' has activation 4"),
-    (options(CLASSIFIER, keepNumDims=True), "'logits' has weights format 0 and keep_num_dims"),
+    (options(CLASSIFIER, weightsFormat=1), "'logits' has weights format 1"),
     (zero_points, r"'stem' has weights .* zero points \[3\]"),
     (float_input, "'image' of 'the network' is FLOAT32"),
     (two_outputs, "2 outputs"),
@@ -81,8 +82,8 @@ def test_unknown_operators_are_named():
         read_tflite(bytes(builder.Output()))
 
 
-def with_reshape(shape: list[int]) -> bytes:
-    """The example network with a reshape before its classifier."""
+def with_reshape(shape: list[int], wanted: list[int] | None = None) -> bytes:
+    """The example network with a reshape to `wanted` before its classifier, declared as `shape`."""
     model: Any = schema.ModelT.InitFromPackedBuf(CONTENT, 0)
     main = model.subgraphs[0]
     classifier = main.operators[CLASSIFIER]
@@ -91,8 +92,11 @@ def with_reshape(shape: list[int]) -> bytes:
     main.tensors.append(flat)
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.RESHAPE
+    options = schema.ReshapeOptionsT()
+    options.newShape = wanted or shape
     model.operatorCodes.append(code)
     reshape = schema.OperatorT()
+    reshape.builtinOptionsType, reshape.builtinOptions = schema.BuiltinOptions.ReshapeOptions, options
     reshape.opcodeIndex = len(model.operatorCodes) - 1
     reshape.inputs, reshape.outputs = [classifier.inputs[0]], [len(main.tensors) - 1]
     classifier.inputs = [len(main.tensors) - 1, *classifier.inputs[1:]]
@@ -106,8 +110,17 @@ def test_flattening_before_a_classifier_costs_nothing():
     """Every converter writes one; as an operator it would copy the tensor onto itself."""
     assert read_tflite(with_reshape([1, 8])).ops[POOL].output == read_tflite(CONTENT).ops[CLASSIFIER].input
     assert len(read_tflite(with_reshape([1, 8])).ops) == len(read_tflite(CONTENT).ops)
-    with pytest.raises(UnsupportedError, match=r"'flat' reshapes to \[1, 2, 4\]; only flattening"):
-        read_tflite(with_reshape([1, 2, 4]))
+
+
+def test_other_reshapes_are_operators_that_must_mean_what_they_declare():
+    """The planner and all that follows believe the declared shape."""
+    assert isinstance(read_tflite(with_reshape([1, 2, 4], [1, -1, 4])).ops[CLASSIFIER], Reshape)
+    with pytest.raises(
+        DataError, match=r"'flat' \(Reshape\) computes shape \[1, 4, 2\], but 'flat' declares"
+    ):
+        read_tflite(with_reshape([1, 2, 4], [1, 4, 2]))
+    with pytest.raises(DataError, match=r"reshapes 8 values to \[1, 3, 3\]"):
+        read_tflite(with_reshape([1, 2, 4], [1, 3, 3]))
 
 
 def wrong_shape(main: Any) -> None:

@@ -18,6 +18,7 @@ from triptych.engine.integer import (
     quantization_of,
     requantization,
 )
+from triptych.engine.unweighted import Arrays, unweighted_fields
 from triptych.graph.memory import plan
 from triptych.graph.ops import (
     Add,
@@ -29,7 +30,12 @@ from triptych.graph.ops import (
     MaxPool2D,
     Mean,
     Op,
+    Pad,
     Pool,
+    Requantize,
+    Reshape,
+    ResizeNearest,
+    Softmax,
     Weighted,
     inputs_of,
     paddings_of,
@@ -45,6 +51,11 @@ KERNELS: dict[type[Op], str] = {
     AveragePool2D: "average_pool2d",
     MaxPool2D: "max_pool2d",
     Mean: "mean",
+    Pad: "pad",
+    ResizeNearest: "resize_nearest",
+    Softmax: "softmax",
+    Requantize: "rescale",
+    Reshape: "copy",
 }
 
 
@@ -53,7 +64,8 @@ def emit(graph: Graph) -> dict[str, str]:
 
     Raises UnsupportedError where an operator's arithmetic could overflow.
     """
-    kernels = {KERNELS[type(op)] for op in graph.ops}
+    places = plan(graph).tensors
+    kernels = {KERNELS[type(op)] for op in graph.ops if _computes(op, places)}
     names = ["dsp.h", "kernels.h", *(f"{kernel}.c" for kernel in sorted(kernels))]
     folder = files("triptych.engine") / "kernels"
     return {
@@ -97,6 +109,8 @@ def _model_source(graph: Graph) -> str:
     calls: list[str] = []
     for index, op in enumerate(graph.ops):
         symbol = f"op{index}"
+        if not _computes(op, placed.tensors):
+            continue
         title = f"/* {index}: {type(op).__name__} {_comment(op.name)} -> {list(graph[op.output].shape)} */"
         constants += [title, *_constants(graph, op, symbol)]
         places = [placed.tensors[name] for name in (*inputs_of(op), op.output)]
@@ -123,9 +137,14 @@ def _model_source(graph: Graph) -> str:
     )
 
 
+def _computes(op: Op, places: Mapping[str, int]) -> bool:
+    """Whether `op` needs code: a reshape in place does not."""
+    return not isinstance(op, Reshape) or places[op.input] != places[op.output]
+
+
 def _constants(graph: Graph, op: Op, symbol: str) -> list[str]:
     """Declarations of the arrays and the parameter block of one operator."""
-    arrays: dict[str, NDArray[np.integer]] = {}
+    arrays: Arrays = {}
     match op:
         case Conv2D():
             fields = _conv2d(graph, op, symbol, arrays)
@@ -139,12 +158,11 @@ def _constants(graph: Graph, op: Op, symbol: str) -> list[str]:
             fields = _pool2d(graph, op)
         case Mean():
             fields = _mean(graph, op)
+        case Pad() | Requantize() | Reshape() | ResizeNearest() | Softmax():
+            fields = unweighted_fields(graph, op, symbol, arrays)
     lines = [_array(f"{symbol}_{name}", values) for name, values in arrays.items()]
     block = f"static const triptych_{KERNELS[type(op)]}_op {symbol} = {_initialiser(fields)};"
     return [*lines, block, ""]
-
-
-Arrays = dict[str, NDArray[np.integer]]
 
 
 def _conv2d(graph: Graph, op: Conv2D, symbol: str, arrays: Arrays) -> dict[str, Value]:
@@ -279,12 +297,13 @@ def _folded_bias(graph: Graph, op: Weighted) -> NDArray[np.int32]:
     return folded.astype(np.int32)
 
 
-def _array(name: str, values: NDArray[np.integer]) -> str:
-    kind = {1: "int8_t", 4: "int32_t"}[values.dtype.itemsize]
-    numbers: list[int] = values.ravel().tolist()
+def _array(name: str, values: NDArray[np.integer] | NDArray[np.float32]) -> str:
+    real = values.dtype == np.float32
+    kind = "float" if real else {1: "int8_t", 4: "int32_t"}[values.dtype.itemsize]
+    numbers = [f"{float(n).hex()}f" if real else str(n) for n in values.ravel().tolist()]
     per_line = 24 if kind == "int8_t" else 8
     lines = [
-        "    " + ", ".join(map(str, numbers[start : start + per_line])) + ","
+        "    " + ", ".join(numbers[start : start + per_line]) + ","
         for start in range(0, len(numbers), per_line)
     ]
     return "\n".join([f"static const {kind} {name}[{len(numbers)}] = {{", *lines, "};"])

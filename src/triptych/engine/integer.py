@@ -21,6 +21,7 @@ from triptych.graph.ops import (
     Graph,
     Mean,
     Quantization,
+    Requantize,
     Weighted,
 )
 from triptych.quantization.requantize import output_multipliers, quantize_multiplier
@@ -133,3 +134,25 @@ def mean_constants(graph: Graph, op: Mean) -> tuple[int, int, int]:
             "overflows int32"
         )
     return count, (multiplier << bits) // count, shift
+
+
+def requantize_constants(graph: Graph, op: Requantize) -> tuple[int, int]:
+    """Multiplier and shift of `op`. Raises UnsupportedError where a value could leave int32."""
+    source, output = quantization_of(graph, op.input).scale, quantization_of(graph, op.output).scale
+    multiplier, shift = quantize_multiplier(source / output)
+    if shift > 0 and INT32_MAX >> min(shift, 31) < 255:
+        raise UnsupportedError(
+            f"operator {op.name!r}: output scale {output} is more than 2**23 times finer than the input's "
+            f"{source}; that overflows int32"
+        )
+    return multiplier, shift
+
+
+def softmax_table(scale: float, beta: float) -> NDArray[np.float32]:
+    """`exp(-beta * scale * k)` for k = 0 to 255: a value k steps below its row's largest.
+
+    Source: tensorflow/lite/kernels/internal/optimized/optimized_ops.h, PopulateSoftmaxLookupTable.
+    """
+    factor = np.float32(-np.float32(scale) * np.float32(beta))
+    exponents = factor * np.arange(256, dtype=np.float32)
+    return np.exp(exponents.astype(np.float64)).astype(np.float32)

@@ -20,7 +20,10 @@ from triptych.engine.integer import (
     mean_constants,
     quantization_of,
     requantization,
+    requantize_constants,
+    softmax_table,
 )
+from triptych.engine.unweighted import pad_value
 from triptych.graph.ops import (
     Add,
     AveragePool2D,
@@ -31,12 +34,19 @@ from triptych.graph.ops import (
     MaxPool2D,
     Mean,
     Op,
+    Pad,
     Padding,
+    Requantize,
+    Reshape,
+    ResizeNearest,
+    Softmax,
     Weighted,
+    nearest_indices,
     paddings_of,
 )
 from triptych.quantization.requantize import Rounding, requantize
 
+SOFTMAX_SCALE, SOFTMAX_ZERO_POINT = 1 / 256, -128  # TFLite's quantization specification
 CHUNK = 256  # inputs at once: bounds the memory of intermediate sums
 
 Values = Int8[np.ndarray, "n ..."]
@@ -59,7 +69,8 @@ def run_all(
     for op in graph.ops:
         wide = _compute(graph, op, values, rounding)
         low, high = clamp_range(op.activation, quantization_of(graph, op.output))
-        values[op.output] = np.clip(wide, low, high).astype(np.int8)
+        shape = (len(inputs), *graph[op.output].shape[1:])
+        values[op.output] = np.clip(wide, low, high).astype(np.int8).reshape(shape)
     return values
 
 
@@ -75,6 +86,12 @@ def _compute(
         return _maximum(op, x)
     if isinstance(op, Mean):
         return _mean(graph, op, x, rounding)
+    if isinstance(op, Pad | ResizeNearest | Reshape):
+        return _move(graph, op, x)
+    if isinstance(op, Requantize):
+        return _requantize(graph, op, x, rounding)
+    if isinstance(op, Softmax):
+        return _softmax(graph, op, x)
     return _weighted(graph, op, x, rounding)
 
 
@@ -164,3 +181,34 @@ def _add(graph: Graph, op: Add, x: Values, y: Values, rounding: Rounding) -> Int
         total, multiplier=constants.output_multiplier, shift=constants.output_shift, rounding=rounding
     )
     return result + quantization_of(graph, op.output).zero_point
+
+
+def _move(graph: Graph, op: Pad | ResizeNearest | Reshape, x: Values) -> Int64[np.ndarray, "n ..."]:
+    wide = x.astype(np.int64)
+    if isinstance(op, Reshape):
+        return wide.reshape(len(x), *op.shape[1:])
+    if isinstance(op, Pad):
+        return np.pad(wide, [(0, 0), *op.amounts], constant_values=pad_value(graph, op))
+    flags = {"align_corners": op.align_corners, "half_pixel_centers": op.half_pixel_centers}
+    rows, columns = (
+        nearest_indices(size, target, **flags) for size, target in zip(x.shape[1:3], op.size, strict=True)
+    )
+    return wide[:, rows][:, :, columns]
+
+
+def _requantize(graph: Graph, op: Requantize, x: Values, rounding: Rounding) -> Int64[np.ndarray, "n ..."]:
+    multiplier, shift = requantize_constants(graph, op)
+    centred = x.astype(np.int64) - quantization_of(graph, op.input).zero_point
+    scaled = requantize(centred, multiplier=multiplier, shift=shift, rounding=rounding)
+    return scaled + quantization_of(graph, op.output).zero_point
+
+
+def _softmax(graph: Graph, op: Softmax, x: Values) -> Int64[np.ndarray, "n ..."]:
+    """TFLite's int8 softmax is float32 over a table of exponentials, summed from left to right."""
+    wide = x.astype(np.int64)
+    table = softmax_table(quantization_of(graph, op.input).scale, op.beta)
+    powers = table[wide.max(axis=-1, keepdims=True) - wide]
+    total = np.add.accumulate(powers, axis=-1, dtype=np.float32)[..., -1:]
+    share = powers * (np.float32(1) / (total * np.float32(SOFTMAX_SCALE)))
+    whole = np.floor(share)
+    return (whole + (share - whole >= 0.5)).astype(np.int64) + SOFTMAX_ZERO_POINT

@@ -15,7 +15,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from triptych.graph.ops import Add, DepthwiseConv2D, Graph, Op, Tensor, inputs_of
+from triptych.graph.ops import (
+    Add,
+    DepthwiseConv2D,
+    Graph,
+    Op,
+    Requantize,
+    Reshape,
+    Softmax,
+    Tensor,
+    inputs_of,
+)
 
 
 @dataclass(frozen=True)
@@ -90,11 +100,11 @@ def lifetimes(graph: Graph) -> list[Lifetime]:
 def in_place(op: Op) -> bool:
     """Whether the kernel of `op` may write its output over an input that dies there.
 
-    Add reads element i before it writes element i. Depthwise copies channel c to
-    its scratch before it writes output (p, c) to address p*C + c, which belongs to
-    channel c for every stride.
+    Add, Requantize and Softmax read element i for the last time before they write it;
+    Reshape moves nothing. Depthwise copies channel c to its scratch before it writes
+    output (p, c) to address p*C + c, which belongs to channel c for every stride.
     """
-    return isinstance(op, Add | DepthwiseConv2D)
+    return isinstance(op, Add | DepthwiseConv2D | Requantize | Reshape | Softmax)
 
 
 def scratch_size(op: Op, output: Tensor) -> int:

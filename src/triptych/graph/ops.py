@@ -5,6 +5,7 @@ quantization) and the integer one (weights int8, biases int32, every tensor
 quantized). Activations are NHWC with batch 1; the semantics are TFLite's.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -36,7 +37,7 @@ class Tensor:
     @property
     def size(self) -> int:
         """Number of elements; also bytes, once the network is int8."""
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,10 @@ class DepthwiseConv2D:
 
 @dataclass(frozen=True)
 class FullyConnected:
-    """Matrix product, weight [out, in], bias [out]; flattens its input."""
+    """Matrix product, weight [out, in], bias [out]; flattens its input.
+
+    The output is [1, out], or with `keep_dims` has ones where the input has.
+    """
 
     name: str
     input: str
@@ -80,6 +84,7 @@ class FullyConnected:
     bias: NDArray[np.generic]
     activation: Activation = "none"
     weight_scale: NDArray[np.float32] | None = None  # [out] or [1], integer networks only
+    keep_dims: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,8 +135,66 @@ class Mean:
     activation: ClassVar[Activation] = "none"
 
 
-Op = Conv2D | DepthwiseConv2D | FullyConnected | Add | AveragePool2D | MaxPool2D | Mean
+@dataclass(frozen=True)
+class Pad:
+    """Rows, columns and channels before and after an image. Keeps the quantization."""
+
+    name: str
+    input: str
+    output: str
+    amounts: tuple[Pair, Pair, Pair]
+    value: int | None = None  # int8, integer networks only; None stands for the real zero
+    activation: ClassVar[Activation] = "none"
+
+
+@dataclass(frozen=True)
+class ResizeNearest:
+    """Nearest-neighbour resize of an image to `size` (height, width). Keeps the quantization."""
+
+    name: str
+    input: str
+    output: str
+    size: tuple[int, int]
+    align_corners: bool = False
+    half_pixel_centers: bool = False
+    activation: ClassVar[Activation] = "none"
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """Softmax of `beta` times the input over the last axis; int8 output is in 1/256, zero point -128."""
+
+    name: str
+    input: str
+    output: str
+    beta: float = 1.0
+    activation: ClassVar[Activation] = "none"
+
+
+@dataclass(frozen=True)
+class Requantize:
+    """The same reals on another grid (TFLite's QUANTIZE from int8 to int8)."""
+
+    name: str
+    input: str
+    output: str
+    activation: ClassVar[Activation] = "none"
+
+
+@dataclass(frozen=True)
+class Reshape:
+    """The same values in the same order under another shape. Keeps the quantization."""
+
+    name: str
+    input: str
+    output: str
+    shape: tuple[int, ...]
+    activation: ClassVar[Activation] = "none"
+
+
 Pool = AveragePool2D | MaxPool2D
+Moving = Pad | ResizeNearest | Reshape  # values move, none is computed
+Op = Conv2D | DepthwiseConv2D | FullyConnected | Add | Pool | Mean | Moving | Softmax | Requantize
 Weighted = Conv2D | DepthwiseConv2D | FullyConnected
 
 
@@ -181,3 +244,20 @@ def padding_of(size: int, kernel: int, stride: int, padding: Literal["same", "va
         return 0, 0
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
+
+
+def nearest_indices(
+    size: int, output_size: int, *, align_corners: bool, half_pixel_centers: bool
+) -> NDArray[np.int64]:
+    """For each row of a resized image the row that it copies; float32 arithmetic as TFLite's.
+
+    Source: tensorflow/lite/kernels/internal/reference/resize_nearest_neighbor.h.
+    """
+    corners = align_corners and output_size > 1
+    scale = np.float32(size - 1) / np.float32(output_size - 1) if corners else None
+    scale = np.float32(size) / np.float32(output_size) if scale is None else scale
+    at = (np.arange(output_size, dtype=np.float32) + np.float32(0.5 * half_pixel_centers)) * scale
+    whole = np.floor(at)
+    if align_corners:  # rounds half away from zero; nothing is negative
+        whole += at - whole >= np.float32(0.5)
+    return np.minimum(whole.astype(np.int64), size - 1)

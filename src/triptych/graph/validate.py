@@ -1,5 +1,7 @@
 """Whether a network is well formed: what planner, reference and generator rely on."""
 
+import math
+
 from triptych.errors import DataError
 from triptych.graph.ops import (
     Add,
@@ -10,7 +12,13 @@ from triptych.graph.ops import (
     Graph,
     MaxPool2D,
     Mean,
+    Moving,
     Op,
+    Pad,
+    Requantize,
+    Reshape,
+    ResizeNearest,
+    Softmax,
     Tensor,
     inputs_of,
     output_size,
@@ -69,7 +77,7 @@ def _expected_shape(graph: Graph, op: Op, source: Tensor) -> tuple[int, ...]:
             out, features = op.weight.shape
             _require(features == source.size, op, f"multiplies {source.size} values by {features} weights")
             _check_bias(op, out)
-            return 1, out
+            return (*[1] * (len(source.shape) - 1), out) if op.keep_dims else (1, out)
         case Conv2D():
             out, *kernel, channels = op.weight.shape
             _check_bias(op, out)
@@ -77,18 +85,34 @@ def _expected_shape(graph: Graph, op: Op, source: Tensor) -> tuple[int, ...]:
             _, *kernel, channels = op.weight.shape
             out = channels
             _check_bias(op, out)
-        case Mean():
-            _require_image(source, op)
-            return tuple(1 if axis in op.axes else size for axis, size in enumerate(source.shape))
+        case Mean() | Pad() | ResizeNearest() | Reshape() | Softmax() | Requantize():
+            return _unweighted_shape(op, source)
         case AveragePool2D() | MaxPool2D():
             kernel, out = list(op.window), source.shape[-1]
             channels = out
     _require_image(source, op)
     _require(source.shape[3] == channels, op, f"has weights for {channels} of {source.shape[3]} channels")
+    _require(min(*kernel, *op.stride) > 0, op, f"has window {list(kernel)} and stride {list(op.stride)}")
     size = source.shape[1:3], kernel, op.stride
     paddings = paddings_of(*size, op.padding)
     height, width = (output_size(*each) for each in zip(*size, paddings, strict=True))
     return 1, height, width, out
+
+
+def _unweighted_shape(op: Mean | Moving | Softmax | Requantize, source: Tensor) -> tuple[int, ...]:
+    if isinstance(op, Softmax | Requantize):
+        return source.shape
+    if isinstance(op, Reshape):
+        _require(math.prod(op.shape) == source.size, op, f"reshapes {source.size} values to {list(op.shape)}")
+        return op.shape
+    _require_image(source, op)
+    if isinstance(op, Mean):
+        return tuple(1 if axis in op.axes else size for axis, size in enumerate(source.shape))
+    if isinstance(op, ResizeNearest):
+        _require(min(op.size) > 0, op, f"resizes to {list(op.size)}")
+        return 1, *op.size, source.shape[3]
+    _require(min(map(min, op.amounts)) >= 0, op, f"pads by {list(op.amounts)}, less than nothing")
+    return 1, *(size + sum(pair) for size, pair in zip(source.shape[1:], op.amounts, strict=True))
 
 
 def _require_image(source: Tensor, op: Op) -> None:

@@ -18,8 +18,15 @@ from triptych.graph.ops import (
     Graph,
     MaxPool2D,
     Mean,
+    Moving,
     Op,
+    Pad,
     Padding,
+    Requantize,
+    Reshape,
+    ResizeNearest,
+    Softmax,
+    nearest_indices,
     paddings_of,
 )
 
@@ -76,6 +83,29 @@ def _apply(op: Op, values: dict[str, Tensor]) -> Tensor:
             return F.max_pool2d(_pad(x, op.window, op.stride, op.padding, -torch.inf), op.window, op.stride)
         case Mean():
             return x.mean(dim=[axis + 1 for axis in op.axes], keepdim=True)
+        case Softmax() | Requantize() | Pad() | ResizeNearest() | Reshape():
+            return _apply_unweighted(op, x)
+
+
+def _apply_unweighted(op: Softmax | Requantize | Moving, x: Tensor) -> Tensor:
+    match op:
+        case Softmax():
+            return torch.softmax(op.beta * x, dim=1)
+        case Requantize():
+            return x
+        case Pad():
+            assert op.value is None, f"{op.name} pads a float network with an integer"
+            rows, columns, channels = op.amounts
+            return F.pad(x, (*columns, *rows, *channels))
+        case ResizeNearest():
+            how = {"align_corners": op.align_corners, "half_pixel_centers": op.half_pixel_centers}
+            rows, columns = (
+                torch.from_numpy(nearest_indices(size, target, **how))
+                for size, target in zip(x.shape[2:], op.size, strict=True)
+            )
+            return x[:, :, rows][..., columns]
+        case Reshape():
+            return x.movedim(1, -1).reshape(len(x), *op.shape[1:]).movedim(-1, 1)
 
 
 def _convolve(op: Conv2D | DepthwiseConv2D, x: Tensor) -> Tensor:

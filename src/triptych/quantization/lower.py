@@ -1,7 +1,8 @@
 """Post-training quantization: a float graph and its ranges become an int8 graph.
 
 By TFLite's quantization specification: convolutions per channel, the fully
-connected layer per tensor, average pooling keeps the grid of its input.
+connected layer per tensor; what moves values or picks among them keeps the grid of its
+input, and softmax has its own.
 """
 
 from collections.abc import Mapping
@@ -14,9 +15,11 @@ from triptych.graph.ops import (
     DepthwiseConv2D,
     FullyConnected,
     Graph,
+    Moving,
     Op,
     Pool,
     Quantization,
+    Softmax,
     Weighted,
 )
 from triptych.quantization.affine import (
@@ -27,6 +30,8 @@ from triptych.quantization.affine import (
 )
 from triptych.quantization.calibrate import Range
 
+SOFTMAX_GRID = Quantization(1 / 256, -128)
+
 
 def lower(graph: Graph, ranges: Mapping[str, Range]) -> Graph:
     """The int8 network: weights int8, biases int32, every tensor with its quantization.
@@ -36,8 +41,10 @@ def lower(graph: Graph, ranges: Mapping[str, Range]) -> Graph:
     """
     grids = {name: activation_quantization(*ranges[name]) for name in graph.tensors}
     for op in graph.ops:
-        if isinstance(op, Pool):
+        if isinstance(op, Pool | Moving):
             grids[op.output] = grids[op.input]
+        if isinstance(op, Softmax):
+            grids[op.output] = SOFTMAX_GRID
     tensors = {name: replace(tensor, quantization=grids[name]) for name, tensor in graph.tensors.items()}
     return Graph(graph.input, graph.output, tensors, tuple(_lower_op(op, grids) for op in graph.ops))
 

@@ -80,6 +80,30 @@ typedef struct {
     int32_t zero_point, low, high;       /* of the output */
 } triptych_mean_op;
 
+/* Rows, columns and channels of `value` around an image. */
+typedef struct {
+    int32_t height, width, channels; /* of the input */
+    int32_t top, bottom, left, right, front, back, value;
+} triptych_pad_op;
+
+typedef struct {
+    const int32_t *row, *column; /* of the input, for each row and column of the output */
+    int32_t output_height, output_width, input_width, channels;
+} triptych_resize_nearest_op;
+
+typedef struct {
+    const float *table; /* exp of minus k steps of the input, k = 0 to 255 */
+    int32_t rows, channels;
+} triptych_softmax_op;
+
+typedef struct {
+    int32_t size, input_zero_point, multiplier, shift, output_zero_point;
+} triptych_rescale_op;
+
+typedef struct {
+    int32_t size;
+} triptych_copy_op;
+
 void triptych_conv2d(const triptych_conv2d_op *op, const int8_t *input, int8_t *output);
 void triptych_depthwise_conv2d(const triptych_depthwise_conv2d_op *op, const int8_t *input, int8_t *output,
                                int8_t *plane);
@@ -88,6 +112,11 @@ void triptych_add(const triptych_add_op *op, const int8_t *first, const int8_t *
 void triptych_average_pool2d(const triptych_average_pool2d_op *op, const int8_t *input, int8_t *output);
 void triptych_max_pool2d(const triptych_max_pool2d_op *op, const int8_t *input, int8_t *output);
 void triptych_mean(const triptych_mean_op *op, const int8_t *input, int8_t *output);
+void triptych_pad(const triptych_pad_op *op, const int8_t *input, int8_t *output);
+void triptych_resize_nearest(const triptych_resize_nearest_op *op, const int8_t *input, int8_t *output);
+void triptych_softmax(const triptych_softmax_op *op, const int8_t *input, int8_t *output);
+void triptych_rescale(const triptych_rescale_op *op, const int8_t *input, int8_t *output);
+void triptych_copy(const triptych_copy_op *op, const int8_t *input, int8_t *output);
 
 /* floor(value / 2^bits) */
 static inline int32_t triptych_shift_right(int32_t value, int32_t bits)

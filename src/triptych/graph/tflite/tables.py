@@ -16,6 +16,11 @@ from triptych.graph.ops import (
     MaxPool2D,
     Mean,
     Op,
+    Pad,
+    Requantize,
+    Reshape,
+    ResizeNearest,
+    Softmax,
 )
 
 Node = Any  # an object of the untyped schema
@@ -37,4 +42,18 @@ CODES: dict[type[Op], tuple[int, int, int]] = {
     AveragePool2D: (CODE.AVERAGE_POOL_2D, 2, OPTIONS.Pool2DOptions),
     MaxPool2D: (CODE.MAX_POOL_2D, 2, OPTIONS.Pool2DOptions),
     Mean: (CODE.MEAN, 2, OPTIONS.ReducerOptions),
+    Pad: (CODE.PAD, 2, OPTIONS.PadOptions),
+    ResizeNearest: (CODE.RESIZE_NEAREST_NEIGHBOR, 3, OPTIONS.ResizeNearestNeighborOptions),
+    Softmax: (CODE.SOFTMAX, 2, OPTIONS.SoftmaxOptions),
+    Requantize: (CODE.QUANTIZE, 2, OPTIONS.QuantizeOptions),
+    Reshape: (CODE.RESHAPE, 1, OPTIONS.ReshapeOptions),
 }
+PADV2 = (CODE.PADV2, 2, OPTIONS.PadV2Options)  # a pad with a value of its own
+OPTIONS_OF = {code: kind for code, _, kind in (*CODES.values(), PADV2)}
+OPTIONS_READ = set(OPTIONS_OF.values())
+
+
+def code_of(model: Node, operator: Node) -> int:
+    """The builtin code of an operator; files before 2020 have it in another field."""
+    code = model.operatorCodes[operator.opcodeIndex]
+    return max(code.builtinCode, code.deprecatedBuiltinCode)

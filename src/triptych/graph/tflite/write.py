@@ -10,19 +10,25 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from triptych.graph.ops import (
+    Add,
     Conv2D,
     DepthwiseConv2D,
+    FullyConnected,
     Graph,
     Mean,
     Op,
+    Pad,
     Pool,
+    Requantize,
+    Reshape,
+    ResizeNearest,
+    Softmax,
     Tensor,
     Weighted,
     inputs_of,
 )
-from triptych.graph.tflite.tables import ACTIVATION, CODE, CODES, IDENTIFIER, OPTIONS, PADDING, Node
+from triptych.graph.tflite.tables import ACTIVATION, CODES, IDENTIFIER, OPTIONS, PADDING, PADV2, Node
 
-PAD = (CODE.PAD, 2)  # code and version
 BUFFER_ALIGNMENT = 16  # what the schema demands of constant data
 
 
@@ -75,12 +81,33 @@ class _Writer:
             inputs[0] = before[0].outputs[0]
         if isinstance(op, Weighted):
             inputs += self.constants(op)
-        if isinstance(op, Mean):
-            inputs += [self.integers(f"{op.name}/axes", np.array(op.axes, np.int32))]
-        code, version, kind = CODES[type(op)]
+        inputs += self.parameters(op)
+        code, version, kind = PADV2 if isinstance(op, Pad) and op.value is not None else CODES[type(op)]
         operator = self.operator((code, version), inputs, self.index[op.output])
-        operator.builtinOptionsType, operator.builtinOptions = kind, _options(op)
+        operator.builtinOptionsType, operator.builtinOptions = kind, _options(op, kind)
         return [*before, operator]
+
+    def parameters(self, op: Op) -> list[int]:
+        """Constant tensors that the format has where the graph has fields."""
+        match op:
+            case Mean():
+                return [self.integers(f"{op.name}/axes", np.array(op.axes, np.int32))]
+            case ResizeNearest():
+                return [self.integers(f"{op.name}/size", np.array(op.size, np.int32))]
+            case Reshape():
+                return [self.integers(f"{op.name}/shape", np.array(op.shape, np.int32))]
+            case Pad():
+                amounts = self.integers(f"{op.name}/padding", np.array([(0, 0), *op.amounts], np.int32))
+                return [amounts] if op.value is None else [amounts, self.pad_value(op, op.value)]
+            case _:
+                return []
+
+    def pad_value(self, op: Pad, value: int) -> int:
+        grid = self.graph[op.output].quantization
+        assert grid, f"{op.output} is not quantized"
+        quantization = _quantization(np.array([grid.scale], np.float32), grid.zero_point)
+        data = np.array([value], np.int8)
+        return self.tensor(f"{op.name}/value", (1,), schema.TensorType.INT8, quantization, data)
 
     def operator(self, code: tuple[int, int], inputs: list[int], output: int) -> Node:
         if code not in self.codes:
@@ -95,8 +122,10 @@ class _Writer:
         amounts = np.array([(0, 0), *op.padding, (0, 0)], np.int32)
         shape = tuple(size + sum(pair) for size, pair in zip(tensor.shape, amounts.tolist(), strict=True))
         padded = self.activation(replace(tensor, name=f"{op.name}/padded", shape=shape))
-        operator = self.operator(PAD, [source, self.integers(f"{op.name}/padding", amounts)], padded)
-        operator.builtinOptionsType, operator.builtinOptions = OPTIONS.PadOptions, schema.PadOptionsT()
+        code, version, kind = CODES[Pad]
+        inputs = [source, self.integers(f"{op.name}/padding", amounts)]
+        operator = self.operator((code, version), inputs, padded)
+        operator.builtinOptionsType, operator.builtinOptions = kind, schema.PadOptionsT()
         return operator
 
     def integers(self, name: str, values: NDArray[np.int32]) -> int:
@@ -159,17 +188,32 @@ def _quantization(scale: NDArray[np.float32], zero_point: int, axis: int = 0) ->
     return quantization
 
 
-def _options(op: Op) -> Node:
-    options = getattr(schema, {v: k for k, v in vars(OPTIONS).items()}[CODES[type(op)][2]] + "T")()
-    if isinstance(op, Mean):
-        options.keepDims = True
-        return options
+def _options(op: Op, kind: int) -> Node:
+    options = getattr(schema, {v: k for k, v in vars(OPTIONS).items()}[kind] + "T")()
+    match op:
+        case Mean():
+            options.keepDims = True
+        case Softmax():
+            options.beta = op.beta
+        case ResizeNearest():
+            options.alignCorners, options.halfPixelCenters = op.align_corners, op.half_pixel_centers
+        case Reshape():
+            options.newShape = list(op.shape)
+        case Pad() | Requantize():
+            pass
+        case _:
+            _fill_window(options, op)
+    return options
+
+
+def _fill_window(options: Node, op: Weighted | Pool | Add) -> None:
     options.fusedActivationFunction = ACTIVATION[op.activation]
     if isinstance(op, Conv2D | DepthwiseConv2D | Pool):
         options.padding = PADDING["valid" if isinstance(op.padding, tuple) else op.padding]
         options.strideH, options.strideW = op.stride
     if isinstance(op, DepthwiseConv2D):
         options.depthMultiplier = 1
+    if isinstance(op, FullyConnected):
+        options.keepNumDims = op.keep_dims
     if isinstance(op, Pool):
         options.filterHeight, options.filterWidth = op.window
-    return options
