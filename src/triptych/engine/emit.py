@@ -112,7 +112,7 @@ def _model_source(graph: Graph) -> str:
         if not _computes(op, placed.tensors):
             continue
         title = f"/* {index}: {type(op).__name__} {_comment(op.name)} -> {list(graph[op.output].shape)} */"
-        constants += [title, *_constants(graph, op, symbol)]
+        constants += [title, *_constants(graph, op, symbol, backwards=op.output in placed.backwards)]
         places = [placed.tensors[name] for name in (*inputs_of(op), op.output)]
         places += [placed.scratch[op.output]] if op.output in placed.scratch else []
         arguments = ", ".join([f"&{symbol}", *(f"model_arena + {place}" for place in places)])
@@ -142,12 +142,13 @@ def _computes(op: Op, places: Mapping[str, int]) -> bool:
     return not isinstance(op, Reshape) or places[op.input] != places[op.output]
 
 
-def _constants(graph: Graph, op: Op, symbol: str) -> list[str]:
+def _constants(graph: Graph, op: Op, symbol: str, *, backwards: bool) -> list[str]:
     """Declarations of the arrays and the parameter block of one operator."""
     arrays: Arrays = {}
     match op:
         case Conv2D():
             fields = _conv2d(graph, op, symbol, arrays)
+            fields["backwards"] = int(backwards)
         case DepthwiseConv2D():
             fields = _depthwise_conv2d(graph, op, symbol, arrays)
         case FullyConnected():

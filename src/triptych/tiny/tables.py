@@ -15,6 +15,7 @@ keeps a subnet asks the allocator once more (`subnet_cost`).
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,8 @@ from jaxtyping import Float64, Int64
 from numpy import ndarray as Array
 
 from triptych.graph.cost import BYTES_PER_CHANNEL
+from triptych.graph.ops import padding_of
+from triptych.graph.overlap import distances
 from triptych.tiny.arch import ArchConfig, Block, SearchSpace
 from triptych.tiny.tinyengine import FLASH_PER_CHANNEL
 from triptych.tiny.topology import Layer, Unit, classifier, inverted_bottleneck, topology
@@ -35,7 +38,7 @@ class Row(NamedTuple):
     macs: int = 0
     weights: int = 0
     channels: int = 0
-    arena: int = 0  # our kernels: tensors and the scratch of depthwise
+    arena: int = 0  # our kernels: tensors, less what they may overlap, and the scratch of depthwise
     live: int = 0  # tensors under TinyEngine
     sbuf: int = 0  # shared buffer of TinyEngine
     tflm: int = 0  # tensors under TFLM
@@ -147,7 +150,7 @@ def unit_cost(unit: Unit, size: int) -> tuple[Row, int]:
     held = 0  # bytes before the layer, beside the unit's input
     for i, layer in enumerate(unit.layers):
         kept = entry if unit.residual and i > 0 else 0
-        row, size, held = _layer_cost(layer, size, held or entry, kept)
+        row, size, held = _layer_cost(layer, size, held or entry, kept, stays=unit.residual and i == 0)
         rows.append(row)
     if unit.residual:
         tflm = entry + max(rows[0].arena, 2 * entry)  # its expansion reads a copy of the input, which stays
@@ -155,8 +158,11 @@ def unit_cost(unit: Unit, size: int) -> tuple[Row, int]:
     return Row(*map(int, _total(rows))), size
 
 
-def _layer_cost(layer: Layer, size: int, held: int, kept: int) -> tuple[Row, int, int]:
-    """Cost, size of the output, and bytes that TinyEngine counts for the output."""
+def _layer_cost(layer: Layer, size: int, held: int, kept: int, *, stays: bool) -> tuple[Row, int, int]:
+    """Cost, size of the output, and bytes that TinyEngine counts for the output.
+
+    `stays` says that the input is read again later, so that the output may not run into it.
+    """
     rows, k = -(-size // layer.stride), layer.kernel_size
     before, after = size * size * layer.inputs, rows * rows * layer.outputs
     if layer.kind == "depthwise":
@@ -167,11 +173,21 @@ def _layer_cost(layer: Layer, size: int, held: int, kept: int) -> tuple[Row, int
         counted = -(-before // layer.stride**2)
     else:
         weights = k * k * layer.inputs * layer.outputs
-        arena, live, sbuf, counted = before + after, held + after, 4 * k * k * layer.inputs, after
+        arena = before + after if stays else _overlapping(layer, size, rows)
+        live, sbuf, counted = held + after, 4 * k * k * layer.inputs, after
     padded = (size + k - 1) ** 2 * layer.inputs
     tflm = padded + max(before, after) + kept  # PAD, then the convolution
     row = Row(weights * rows * rows, weights, layer.outputs, arena + kept, live + kept, sbuf, tflm)
     return row, rows, counted
+
+
+def _overlapping(layer: Layer, size: int, rows: int) -> int:
+    """Bytes of a convolution's input and output together, which lie as far over each other as they may."""
+    source, output = (size, size, layer.inputs), (rows, rows, layer.outputs)
+    k, stride = layer.kernel_size, layer.stride
+    before = padding_of(size, k, stride, "same")[0]
+    below, above = distances(source, output, (k, k), (stride, stride), (before, before))
+    return min(max(prod(output), below + prod(source)), max(prod(source), above + prod(output)))
 
 
 def _head_cost(layer: Layer, size: int) -> Row:

@@ -10,7 +10,8 @@ does, and our own planner counts what is written.
 
 from dataclasses import dataclass, replace
 
-from triptych.graph.memory import Lifetime, by_size, lifetimes, lower_bound, peak_of, plan_arena
+from triptych.graph.arena import Lifetime, by_size, lower_bound, peak_of, plan_arena
+from triptych.graph.memory import lifetimes
 from triptych.graph.ops import Add, Conv2D, DepthwiseConv2D, Graph, Op
 
 FLASH_PER_CHANNEL = 8  # int32 bias, float32 scale
@@ -62,6 +63,7 @@ def kbuf(op: Op) -> int:
 
 def _as_tinyengine(span: Lifetime, graph: Graph) -> Lifetime:
     op = next((op for op in graph.ops if op.output == span.name), None)
+    span = replace(span, overlap=None)  # its convolutions write beside their input
     if isinstance(op, Add):
         return replace(span, alias=None)  # its Add writes a new tensor
     if isinstance(op, DepthwiseConv2D):

@@ -3,6 +3,7 @@
  * away from zero. Input and output share one quantization.
  *
  * Scratch  none
+ * Overlap  output may run into input, forwards, pixel by pixel
  */
 #include "kernels.h"
 

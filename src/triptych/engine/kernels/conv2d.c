@@ -2,6 +2,8 @@
  * Convolution.
  *
  * Scratch  none
+ * Overlap  output may run into input as `kernels.h` says: pixels in order, forwards or backwards,
+ *          two at a time
  * Two output pixels and two output channels share their loads: with the DSP extension, four taps
  * of the four sums take 20 instructions. Taps outside the image read `padding`, so that the zero
  * point folded into the bias is exact everywhere. Where the number of input channels is a multiple
@@ -142,6 +144,9 @@ static void two_pixels(const triptych_conv2d_op *op, const int8_t *input, int8_t
 void triptych_conv2d(const triptych_conv2d_op *op, const int8_t *input, int8_t *output)
 {
     const int32_t pixels = op->window.output_height * op->window.output_width;
-    for (int32_t pixel = 0; pixel < pixels; pixel += 2)
-        two_pixels(op, input, output, pixel, pixel + 1 < pixels ? pixel + 1 : pixel);
+    for (int32_t i = 0; i < pixels; i += 2) {
+        const int32_t pixel = op->backwards ? pixels - 1 - i : i;
+        const int32_t beside = op->backwards ? pixel - 1 : pixel + 1;
+        two_pixels(op, input, output, pixel, i + 1 < pixels ? beside : pixel);
+    }
 }

@@ -5,7 +5,11 @@
  * Arithmetic  TFLite's, bit-exact with LiteRT's reference kernels: convolutions and Add round
  *             twice, FullyConnected once
  * Overflow    the generator proves that no accumulator leaves int32
- * Aliasing    input and output are disjoint, unless a kernel says that it works in place
+ * Aliasing    input and output are disjoint, unless a kernel says that it works in place or that
+ *             they may overlap. Then it handles output pixels in order, and before or while it
+ *             writes any of TRIPTYCH_OVERLAP_PIXELS neighbours it reads nothing but their windows
+ *             and those of later pixels: forwards the output begins that far below the input that
+ *             it never reaches bytes still to be read; backwards (`backwards`), as far above.
  *
  * C99 without a library; right shifts of negative numbers are written portably.
  */
@@ -15,6 +19,8 @@
 #include <stdint.h>
 
 #include "dsp.h"
+
+#define TRIPTYCH_OVERLAP_PIXELS 4 /* the planner's distances hold for kernels that take up to so many at once */
 
 /* A window sliding over an image; `pad_*` are rows and columns before the image. */
 typedef struct {
@@ -45,6 +51,7 @@ typedef struct {
     const int8_t *weight;
     const int8_t *padding; /* input_channels times the input's zero point; unused without padding */
     int32_t input_channels, output_channels;
+    int32_t backwards; /* 1: from the last output pixel to the first, so that the output may lie above the input */
 } triptych_conv2d_op;
 
 typedef struct {

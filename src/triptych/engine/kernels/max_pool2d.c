@@ -3,6 +3,7 @@
  * share one quantization.
  *
  * Scratch  none
+ * Overlap  output may run into input, forwards, pixel by pixel
  */
 #include "kernels.h"
 
