@@ -28,11 +28,21 @@ PANELS = {
 
 def read_overrides(path: Path, panel: str) -> list[str]:
     """The Hydra overrides that apply to `panel`: those for all, then its own."""
-    groups = yaml.safe_load(path.read_text()) or {}
-    unknown = sorted(set(groups) - {"all", *PANELS})
+    try:
+        groups = yaml.safe_load(path.read_text()) or {}
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(groups, dict):
+        raise ConfigError(f"{path} must map a panel to its overrides, such as `private: [seed=1]`")
+    unknown = [name for name in groups if name not in {"all", *PANELS}]
     if unknown:
         raise ConfigError(f"{path}: unknown panel {unknown[0]!r}; choose among all, {', '.join(PANELS)}")
-    overrides = [*(groups.get("all") or []), *(groups.get(panel) or [])]
+    overrides: list[str] = []
+    for name in ("all", panel):
+        items = groups.get(name) or []
+        if not isinstance(items, list):
+            raise ConfigError(f"{path}: {name}={items!r} must be a list, such as `{name}: [seed=1]`")
+        overrides += items
     wrong = [item for item in overrides if not isinstance(item, str)]
     if wrong:
         raise ConfigError(f"{path}: {wrong[0]!r} is not an override; write it as 'key=value', in quotes")

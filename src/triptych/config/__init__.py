@@ -63,7 +63,8 @@ def load(values: Mapping[str, Any] | DictConfig) -> Config:
     stay unset. Raises ConfigError that names the key, the value and what is allowed.
     """
     try:
-        merged: Any = OmegaConf.merge(OmegaConf.structured(Config), values)
+        plain = OmegaConf.create(OmegaConf.to_container(OmegaConf.create(values), resolve=True))
+        merged: Any = OmegaConf.merge(OmegaConf.structured(Config), plain)  # resolved: types are checked
         present = [str(key) for key in values]
         config = Config(**{key: _plain(merged[key]) for key in present})
     except OmegaConfBaseException as error:

@@ -1,5 +1,6 @@
 """Checks that end in one line: the bad value, and what is allowed."""
 
+from math import inf, isqrt
 from typing import Any
 
 from triptych.errors import ConfigError
@@ -19,15 +20,16 @@ def choice(key: str, value: str, allowed: tuple[str, ...]) -> None:
 
 
 def positive(key: str, value: float) -> None:
-    """Raise ConfigError unless `value` is above zero."""
-    require(value > 0, f"{key}={value} must be above 0")
+    """Raise ConfigError unless `value` is above zero and finite."""
+    require(0 < value < inf, f"{key}={value} must be above 0 and finite")
 
 
 def equal_shards(key: str, shards: int, size: int) -> None:
     """Raise ConfigError that names the nearest divisors unless `shards` divides `size`."""
     if shards >= 1 and size % shards == 0:
         return
-    divisors = [d for d in range(1, size + 1) if size % d == 0]
+    small = [d for d in range(1, isqrt(size) + 1) if size % d == 0]
+    divisors = sorted({*small, *(size // d for d in small)})
     below = max(d for d in divisors if d <= max(shards, 1))
     above = min(d for d in divisors if d >= min(shards, size))
     nearest = " and ".join(str(d) for d in sorted({below, above}))

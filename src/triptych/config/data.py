@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from triptych.config.checks import MISSING, choice, positive
+from triptych.config.checks import MISSING, choice, positive, require
+
+MAX_IMAGES = 10**8
 
 
 @dataclass
@@ -21,3 +23,7 @@ class DataConfig:
         choice("data.name", self.name, ("digits", "mnist", "fashion_mnist"))
         for key in ("image_size", "channels", "classes", "train_size", "test_size"):
             positive(f"data.{key}", getattr(self, key))
+        for key in ("train_size", "test_size"):
+            value = getattr(self, key)
+            require(value <= MAX_IMAGES, f"data.{key}={value} is above the limit of {MAX_IMAGES}")
+        require(self.split_seed >= 0, f"data.split_seed={self.split_seed} must not be negative")

@@ -47,7 +47,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401  # any JSON value
         return json.loads(path.read_text())
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; run the stage that writes it (`dvc repro`)") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no JSON, no text, endless digits or nesting
         raise DataError(f"{path} is not valid JSON ({error}); delete it and run its stage again") from error
 
 

@@ -3,6 +3,7 @@
 import gzip
 import struct
 import zlib
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from triptych.errors import DataError
 
+MAX_RANK = 4
 MAX_BYTES = 1 << 30  # a bomb or a wrong file, not MNIST
 
 
@@ -32,11 +34,13 @@ def parse_idx(content: bytes, *, name: str) -> NDArray[np.uint8]:
     if len(content) < 4 or content[:3] != b"\0\0\x08":
         raise DataError(f"{name} starts with {content[:4].hex()}; an idx file of bytes starts with 000008")
     rank = content[3]
+    if not 1 <= rank <= MAX_RANK:
+        raise DataError(f"{name} has {rank} dimensions; an idx file of images or labels has 1 to {MAX_RANK}")
     header = 4 + 4 * rank
     if len(content) < header:
         raise DataError(f"{name} ends inside its header ({len(content)} of {header} bytes)")
     shape = struct.unpack(f">{rank}I", content[4:header])
-    expected = int(np.prod(shape, dtype=object)) if shape else 1
-    if len(content) - header != expected:
+    expected = prod(shape)
+    if len(content) - header != expected or not expected:
         raise DataError(f"{name} holds {len(content) - header} bytes of data; shape {shape} needs {expected}")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)

@@ -53,7 +53,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
         entry = json.loads(line)
         body = {key: value for key, value in entry.items() if key != "digest"}
         sound = line.endswith(b"\n") and "previous" in body and entry["digest"] == _seal(body)
-    except (ValueError, KeyError, AttributeError):
+    except (ValueError, KeyError, AttributeError, RecursionError):
         return None
     return entry if sound else None
 

@@ -70,7 +70,7 @@ class ArchConfig:
                 for kernels, ratios in zip(value["kernel_size"], value["expand_ratio"], strict=True)
             )
             arch = cls(float(value["width_mult"]), int(value["resolution"]), stages)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(
                 f"not an architecture ({error!r}): kernel_size and expand_ratio must be lists of one "
                 "shape, beside width_mult and resolution"

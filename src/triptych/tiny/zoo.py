@@ -70,7 +70,7 @@ def published(value: dict[str, Any]) -> tuple[SearchSpace, ArchConfig]:
         stages = _by_stage(rows[1:], [conv["expand_ratio"] for conv in convs[1:]])
         mobilenetv2 = value["feature_mix_layer"] is not None
         resolution, classes = int(value["resolution"]), int(value["classifier"]["out_features"])
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"not a network of the MCUNet model zoo: {error!r} while reading it") from error
     for width_mult in WIDTH_MULTS:
         space = published_space(width_mult, resolution, classes, mobilenetv2=mobilenetv2)
