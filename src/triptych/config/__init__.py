@@ -63,8 +63,9 @@ def load(values: Mapping[str, Any] | DictConfig) -> Config:
     stay unset. Raises ConfigError that names the key, the value and what is allowed.
     """
     try:
-        plain = OmegaConf.create(OmegaConf.to_container(OmegaConf.create(values), resolve=True))
-        merged: Any = OmegaConf.merge(OmegaConf.structured(Config), plain)  # resolved: types are checked
+        given = OmegaConf.create(dict(values))
+        OmegaConf.resolve(given)  # else a reference to another key escapes the check of its type
+        merged: Any = OmegaConf.merge(OmegaConf.structured(Config), given)
         present = [str(key) for key in values]
         config = Config(**{key: _plain(merged[key]) for key in present})
     except OmegaConfBaseException as error:
