@@ -274,3 +274,31 @@ def example_graph(seed: int = 0) -> Graph:
     logits = tensor("logits", (1, 5), 0.05, 0)
     ops.append(FullyConnected("classifier", mean, logits, **fields((5, 8), 5, 8)))
     return Graph(x, logits, tensors, tuple(ops))
+
+
+def moving_graph() -> Graph:
+    """One fixed network of what `example_graph` lacks: pools, means, moves, rescaling, softmax."""
+    grid, chances = Quantization(0.0625, -7), Quantization(1 / 256, -128)
+    shapes = {
+        "image": ((1, 9, 8, 3), grid),
+        "wide": ((1, 12, 9, 5), grid),
+        "small": ((1, 6, 5, 5), grid),
+        "large": ((1, 7, 11, 5), grid),
+        "flat": ((1, 1, 77, 5), grid),
+        "chances": ((1, 1, 77, 5), chances),
+        "fine": ((1, 1, 77, 5), Quantization(1 / 200, -90)),
+        "sum": ((1, 1, 77, 5), Quantization(1 / 128, -100)),
+        "mean": ((1, 1, 1, 5), Quantization(1 / 150, -100)),
+    }
+    tensors = {name: Tensor(name, shape, quantization) for name, (shape, quantization) in shapes.items()}
+    ops = (
+        Pad("pad", "image", "wide", ((1, 2), (0, 1), (0, 2)), 17),
+        MaxPool2D("pool", "wide", "small", (3, 2), (2, 2), "same"),
+        ResizeNearest("resize", "small", "large", (7, 11), half_pixel_centers=True),
+        Reshape("reshape", "large", "flat", (1, 1, 77, 5)),
+        Softmax("softmax", "flat", "chances"),
+        Requantize("requantize", "chances", "fine"),
+        Add("add", "fine", "chances", "sum"),
+        Mean("mean", "sum", "mean", (1, 2)),
+    )
+    return Graph("image", "mean", tensors, ops)

@@ -54,7 +54,7 @@ def _check_shapes(graph: Graph, op: Op) -> None:
     source, output = graph[op.input], graph[op.output]
     for tensor in (source, output):
         _require(
-            tensor.shape[0] == 1 and min(tensor.shape) > 0,
+            tensor.shape[:1] == (1,) and min(tensor.shape) > 0,
             op,
             f"has tensor {tensor.name!r} of shape {list(tensor.shape)}; "
             "batch 1 and sizes above zero are required",
