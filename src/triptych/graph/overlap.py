@@ -24,8 +24,9 @@ Sizes = tuple[int, int, int]  # height, width, channels
 def overlap_of(graph: Graph, op: Op) -> Overlap | None:
     """How the output of `op` may lie over its input; None where they must be disjoint.
 
-    Convolutions walk forwards or backwards, pools forwards; both read every window
-    of at most `PIXELS` neighbouring output pixels before they write beyond them.
+    Convolutions and pools walk forwards, those that read pixels backwards too; all
+    read every window of at most `PIXELS` neighbouring output pixels before they
+    write beyond them.
     """
     if not isinstance(op, Conv2D | AveragePool2D | MaxPool2D):
         return None
@@ -33,9 +34,15 @@ def overlap_of(graph: Graph, op: Op) -> Overlap | None:
     source, output = graph[op.input].shape[1:], graph[op.output].shape[1:]
     rows, columns = paddings_of(source[:2], kernel, op.stride, op.padding)
     below, above = distances(source, output, kernel, op.stride, (rows[0], columns[0]))
-    if not isinstance(op, Conv2D):
+    if not (isinstance(op, Conv2D) and reads_pixels(op)):
         above = graph[op.input].size
     return Overlap(op.input, below, above)
+
+
+def reads_pixels(op: Conv2D) -> bool:
+    """Whether the window of `op` is the pixel itself, in whole words."""
+    plain = op.padding in ("same", "valid", ((0, 0), (0, 0)))
+    return op.weight.shape[1:3] == (1, 1) and op.stride == (1, 1) and plain and op.weight.shape[3] % 4 == 0
 
 
 @lru_cache(maxsize=1 << 14)

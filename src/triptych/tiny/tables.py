@@ -186,8 +186,8 @@ def _overlapping(layer: Layer, size: int, rows: int) -> int:
     source, output = (size, size, layer.inputs), (rows, rows, layer.outputs)
     k, stride = layer.kernel_size, layer.stride
     before = padding_of(size, k, stride, "same")[0]
-    below, above = distances(source, output, (k, k), (stride, stride), (before, before))
-    return min(max(prod(output), below + prod(source)), max(prod(source), above + prod(output)))
+    below, _ = distances(source, output, (k, k), (stride, stride), (before, before))
+    return max(prod(output), below + prod(source))
 
 
 def _head_cost(layer: Layer, size: int) -> Row:
