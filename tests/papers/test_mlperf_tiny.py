@@ -24,7 +24,7 @@ MIRROR = os.environ.get("TRIPTYCH_MIRROR")
 pytestmark = [pytest.mark.paper, pytest.mark.skipif(not MIRROR, reason="TRIPTYCH_MIRROR is not set")]
 
 
-NETWORKS = [("mlperf_kws", 4.9), ("mlperf_resnet", 2.7), ("mlperf_vww", 3.6), ("mcunet_vww1", 4.8)]
+NETWORKS = [("mlperf_kws", 0.96), ("mlperf_resnet", 1.01), ("mlperf_vww", 1.05), ("mcunet_vww1", 1.21)]
 
 
 PEAK_SRAM = {"mlperf_kws": 8_800, "mlperf_resnet": 34_000, "mlperf_vww": 40_000, "mcunet_vww1": 80_000}

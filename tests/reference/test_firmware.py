@@ -70,10 +70,13 @@ def test_board_equals_reference_and_litert_without_undefined_behaviour(tmp_path:
 
 @settings(COMPILED, max_examples=5)
 @given(graphs())
-def test_arena_and_constants_of_the_firmware_are_as_predicted(tmp_path: Path, graph: Graph):
+def test_arena_and_constants_of_portable_firmware_are_as_predicted(tmp_path: Path, graph: Graph):
     """The search trusts the plan; a byte more here would break its promise on the board."""
     reference_or_refused(graph, inputs_of_size(graph, 3))
-    image = Simulator(build_firmware(firmware(tmp_path / "f", graph), tmp_path / "a.elf", BOARD), BOARD).image
+    folder = firmware(tmp_path / "f", graph)
+    script = ["-T", str(folder / "linker.ld")]
+    portable = [*BARE, f"-mcpu={CPU[BOARD.cpu]}", "-DTRIPTYCH_PORTABLE", *script]
+    image = Simulator(compile_c(folder, tmp_path / "a.elf", portable), BOARD).image
     assert image.sizes["model_arena"] == plan(graph).peak
     assert image.static_sram == -(-plan(graph).peak // 4) * 4
     parts = ("_weight", "_bias", "_multiplier", "_shift")

@@ -4,6 +4,7 @@ The kernels are files of this package; the generated `model.c` holds data and
 calls alone, at the offsets that `graph/memory.py` planned.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
@@ -18,8 +19,10 @@ from triptych.engine.integer import (
     quantization_of,
     requantization,
 )
+from triptych.engine.thumb.layers import Layer, Program, layer_of
+from triptych.engine.thumb.matrix import Blocking
 from triptych.engine.unweighted import Arrays, unweighted_fields
-from triptych.graph.memory import plan
+from triptych.graph.memory import Plan, plan
 from triptych.graph.ops import (
     Add,
     AveragePool2D,
@@ -41,6 +44,7 @@ from triptych.graph.ops import (
     paddings_of,
 )
 
+WIDE_PIXELS = 100  # output pixels from which int16 weights are worth their flash
 CONV2D_BLOCK = 2  # TRIPTYCH_CONV2D_BLOCK of kernels.h
 Value = int | str | tuple[int, ...] | Mapping[str, "Value"]  # of a C initialiser
 KERNELS: dict[type[Op], str] = {
@@ -68,8 +72,10 @@ def emit(graph: Graph) -> dict[str, str]:
     kernels = {KERNELS[type(op)] for op in graph.ops if _computes(op, places)}
     names = ["dsp.h", "kernels.h", *(f"{kernel}.c" for kernel in sorted(kernels))]
     folder = files("triptych.engine") / "kernels"
+    program = Program()
     return {
-        "model.c": _model_source(graph),
+        "model.c": _model_source(graph, program),
+        "model.S": program.text(),
         "model.h": _model_header(graph),
         **{f"kernels/{name}": (folder / name).read_text() for name in names},
     }
@@ -103,7 +109,8 @@ def _model_header(graph: Graph) -> str:
     )
 
 
-def _model_source(graph: Graph) -> str:
+def _model_source(graph: Graph, program: Program) -> str:
+    """`model.c`; the functions that it calls on a DSP target are added to `program`."""
     placed = plan(graph)
     constants: list[str] = []
     calls: list[str] = []
@@ -112,11 +119,19 @@ def _model_source(graph: Graph) -> str:
         if not _computes(op, placed.tensors):
             continue
         title = f"/* {index}: {type(op).__name__} {_comment(op.name)} -> {list(graph[op.output].shape)} */"
-        constants += [title, *_constants(graph, op, symbol, backwards=op.output in placed.backwards)]
-        places = [placed.tensors[name] for name in (*inputs_of(op), op.output)]
-        places += [placed.scratch[op.output]] if op.output in placed.scratch else []
-        arguments = ", ".join([f"&{symbol}", *(f"model_arena + {place}" for place in places)])
-        calls.append(f"    triptych_{KERNELS[type(op)]}({arguments});")
+        backwards = op.output in placed.backwards
+        declared, call = _constants(graph, op, symbol, backwards=backwards), _call(op, placed, symbol)
+        layer = _generated(graph, op, backwards=backwards)
+        if layer is None:
+            constants += [title, *declared, ""]
+            calls.append(call)
+            continue
+        name = program.add(f"{symbol}_stream", layer)
+        stream = [f"extern const uint32_t {symbol}_stream[];", f"triptych_generated {name};"]
+        constants += [title, "#ifdef TRIPTYCH_THUMB", *stream, "#else", *declared, "#endif", ""]
+        places = [placed.tensors[op.input], placed.tensors[op.output], placed.scratch[op.output]]
+        arguments = ", ".join([*(f"model_arena + {place}" for place in places), f"{symbol}_stream"])
+        calls += ["#ifdef TRIPTYCH_THUMB", f"    {name}({arguments});", "#else", call, "#endif"]
     return "\n".join(
         [
             '#include "model.h"',
@@ -142,6 +157,24 @@ def _computes(op: Op, places: Mapping[str, int]) -> bool:
     return not isinstance(op, Reshape) or places[op.input] != places[op.output]
 
 
+def _generated(graph: Graph, op: Op, *, backwards: bool) -> Layer | None:
+    if not isinstance(op, Conv2D | DepthwiseConv2D):
+        return None
+    pixels = math.prod(graph[op.output].shape[1:3])
+    blocking = Blocking(wide=True) if pixels >= WIDE_PIXELS else Blocking(wide=False, pixels=3)
+    return layer_of(graph, op, blocking, backwards=backwards)
+
+
+def _call(op: Op, placed: Plan, symbol: str) -> str:
+    """The call of the C kernel."""
+    places = [placed.tensors[name] for name in (*inputs_of(op), op.output)]
+    places += (
+        [placed.scratch[op.output]] if op.output in placed.scratch and not isinstance(op, Conv2D) else []
+    )
+    arguments = ", ".join([f"&{symbol}", *(f"model_arena + {place}" for place in places)])
+    return f"    triptych_{KERNELS[type(op)]}({arguments});"
+
+
 def _constants(graph: Graph, op: Op, symbol: str, *, backwards: bool) -> list[str]:
     """Declarations of the arrays and the parameter block of one operator."""
     arrays: Arrays = {}
@@ -163,7 +196,7 @@ def _constants(graph: Graph, op: Op, symbol: str, *, backwards: bool) -> list[st
             fields = unweighted_fields(graph, op, symbol, arrays)
     lines = [_array(f"{symbol}_{name}", values) for name, values in arrays.items()]
     block = f"static const triptych_{KERNELS[type(op)]}_op {symbol} = {_initialiser(fields)};"
-    return [*lines, block, ""]
+    return [*lines, block]
 
 
 def _conv2d(graph: Graph, op: Conv2D, symbol: str, arrays: Arrays) -> dict[str, Value]:

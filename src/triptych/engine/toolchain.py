@@ -43,8 +43,10 @@ def build_native(folder: Path, library: Path, *, names: Sequence[str]) -> Path:
 def compile_c(
     folder: Path, output: Path, flags: Sequence[str], *, names: Sequence[str] | None = None
 ) -> Path:
-    """Run the compiler on `names` of `folder`, or on all its C files."""
-    sources = [folder / name for name in names] if names else sorted(folder.rglob("*.c"))
+    """Run the compiler on `names` of `folder`, or on all its C and assembly files."""
+    sources = (
+        [folder / name for name in names] if names else sorted([*folder.rglob("*.c"), *folder.rglob("*.S")])
+    )
     command = [sys.executable, "-m", "ziglang", "cc", *COMMON, *flags, f"-I{folder}"]
     command += [*map(str, sources), "-o", str(output)]
     try:

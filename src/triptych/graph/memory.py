@@ -7,11 +7,13 @@ bound that no placement beats: `graph/arena.py`.
 Source: MCUNet (NeurIPS 2020), section 3.2, in-place depthwise.
 """
 
+import math
 from dataclasses import dataclass
 
 from triptych.graph.arena import Lifetime, lower_bound, peak_of, plan_arena
 from triptych.graph.ops import (
     Add,
+    Conv2D,
     DepthwiseConv2D,
     Graph,
     Op,
@@ -22,6 +24,10 @@ from triptych.graph.ops import (
     inputs_of,
 )
 from triptych.graph.overlap import overlap_of
+
+ALIGNMENT = 4  # of scratch, reached by the kernel itself
+CONV2D_PIXELS = 4  # the most that a convolution widens at once
+CONV2D_MAX_TAPS = 1364  # above, the plain C kernel, which needs no scratch
 
 
 @dataclass(frozen=True)
@@ -97,11 +103,31 @@ def in_place(op: Op) -> bool:
 
 
 def scratch_size(op: Op, output: Tensor) -> int:
-    """Bytes that the kernel of `op` needs besides tensors: one padded channel plane for depthwise."""
-    if not isinstance(op, DepthwiseConv2D):
+    """Bytes that the kernel of `op` needs besides tensors."""
+    if isinstance(op, DepthwiseConv2D):
+        return depthwise_scratch(plane_of(op, output), op.stride[1])
+    if isinstance(op, Conv2D):
+        return conv2d_scratch(math.prod(op.weight.shape[1:]), reads_pixels=reads_pixels(op))
+    return 0
+
+
+def depthwise_scratch(plane: tuple[int, int], stride: int) -> int:
+    """One padded channel plane of int16: rows in pairs, columns in `stride` runs of one length."""
+    height, width = plane
+    return -(-height // 2) * 4 * -(-width // stride) * stride + ALIGNMENT - 1
+
+
+def conv2d_scratch(taps: int, *, reads_pixels: bool) -> int:
+    """A group of pixels widened to int16, and their windows as columns unless a window is its pixel."""
+    if taps > CONV2D_MAX_TAPS:
         return 0
-    height, width = plane_of(op, output)
-    return height * width
+    return CONV2D_PIXELS * -(-taps // 4) * 4 * (2 if reads_pixels else 3) + ALIGNMENT - 1
+
+
+def reads_pixels(op: Conv2D) -> bool:
+    """Whether the window of `op` is the pixel itself, in whole words."""
+    plain = op.padding in ("same", "valid", ((0, 0), (0, 0)))
+    return op.weight.shape[1:3] == (1, 1) and op.stride == (1, 1) and plain and op.weight.shape[3] % 4 == 0
 
 
 def plane_of(op: DepthwiseConv2D, output: Tensor) -> tuple[int, int]:

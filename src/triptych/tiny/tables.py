@@ -23,6 +23,7 @@ from jaxtyping import Float64, Int64
 from numpy import ndarray as Array
 
 from triptych.graph.cost import BYTES_PER_CHANNEL
+from triptych.graph.memory import conv2d_scratch, depthwise_scratch
 from triptych.graph.ops import padding_of
 from triptych.graph.overlap import distances
 from triptych.tiny.arch import ArchConfig, Block, SearchSpace
@@ -38,7 +39,7 @@ class Row(NamedTuple):
     macs: int = 0
     weights: int = 0
     channels: int = 0
-    arena: int = 0  # our kernels: tensors, less what they may overlap, and the scratch of depthwise
+    arena: int = 0  # our kernels: tensors, less what they may overlap, and scratch
     live: int = 0  # tensors under TinyEngine
     sbuf: int = 0  # shared buffer of TinyEngine
     tflm: int = 0  # tensors under TFLM
@@ -153,7 +154,10 @@ def unit_cost(unit: Unit, size: int) -> tuple[Row, int]:
         row, size, held = _layer_cost(layer, size, held or entry, kept, stays=unit.residual and i == 0)
         rows.append(row)
     if unit.residual:
-        tflm = entry + max(rows[0].arena, 2 * entry)  # its expansion reads a copy of the input, which stays
+        expanded = entry // unit.layers[0].inputs * unit.layers[0].outputs
+        tflm = entry + max(
+            entry + expanded, 2 * entry
+        )  # its expansion reads a copy of the input, which stays
         rows.append(Row(arena=2 * entry, live=3 * entry, tflm=tflm))  # only ours adds in place
     return Row(*map(int, _total(rows))), size
 
@@ -168,16 +172,19 @@ def _layer_cost(layer: Layer, size: int, held: int, kept: int, *, stays: bool) -
     if layer.kind == "depthwise":
         weights = k * k * layer.outputs
         plane = (rows - 1) * layer.stride + k
-        arena = max(before, after) + plane * plane
+        scratch = depthwise_scratch((plane, plane), layer.stride)
+        arena = max(before, after)
         live, sbuf = held, 2 * (size + k - 1) ** 2
         counted = -(-before // layer.stride**2)
     else:
         weights = k * k * layer.inputs * layer.outputs
         arena = before + after if stays else _overlapping(layer, size, rows)
         live, sbuf, counted = held + after, 4 * k * k * layer.inputs, after
+        pixel = k == layer.stride == 1 and layer.inputs % 4 == 0
+        scratch = conv2d_scratch(k * k * layer.inputs, reads_pixels=pixel)
     padded = (size + k - 1) ** 2 * layer.inputs
     tflm = padded + max(before, after) + kept  # PAD, then the convolution
-    row = Row(weights * rows * rows, weights, layer.outputs, arena + kept, live + kept, sbuf, tflm)
+    row = Row(weights * rows * rows, weights, layer.outputs, arena + kept + scratch, live + kept, sbuf, tflm)
     return row, rows, counted
 
 

@@ -14,6 +14,15 @@
 #define TRIPTYCH_NOINLINE
 #endif
 
+/* Where the generated functions of model.S exist: the same condition stands there. */
+#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && !defined(__ARM_BIG_ENDIAN) && \
+    !defined(TRIPTYCH_PORTABLE)
+#define TRIPTYCH_THUMB
+#endif
+
+/* A layer as generated code; `scratch` needs no alignment. */
+typedef void triptych_generated(const int8_t *input, int8_t *output, int8_t *scratch, const uint32_t *stream);
+
 #if defined(__ARM_FEATURE_DSP) && !defined(__ARM_BIG_ENDIAN) && !defined(TRIPTYCH_PORTABLE)
 
 typedef struct {
