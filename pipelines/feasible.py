@@ -10,10 +10,10 @@ from triptych.config import Config
 def check_feasible(config: Config, panel: str) -> None:
     """Raise ConfigError where `panel` would ask for more than the budget or the board has."""
     if panel == "private":
-        from triptych.private.budget import affordable_steps, one_process
+        from triptych.private.budget import affordable_steps, calibrated, one_process
 
         one_process(config.trainer)
-        affordable_steps(config.private)
+        affordable_steps(calibrated(config.private))
     if panel == "tiny":
         from triptych.tiny.arch import search_spaces
         from triptych.tiny.cost import board_limits, require_feasible, subnet_cost

@@ -2,9 +2,13 @@
 
 from pipelines.stage import Metrics, Stage, stage
 
+WARM = ("gswgan",)  # methods with an ensemble; the others start from an empty file
+
 
 @stage("private_warm_start")
 def main(stage: Stage) -> Metrics:
+    from torch.nn import ModuleDict
+
     from triptych.data.partition import partition
     from triptych.data.prepared import read_split
     from triptych.data.weights import save_weights
@@ -13,6 +17,9 @@ def main(stage: Stage) -> Metrics:
 
     config = stage.config
     private = config.private
+    if private.method not in WARM:
+        save_weights(stage.out / "discriminators.safetensors", ModuleDict())
+        return {"shard_size": 0}
     train = read_split(stage.inputs / "data/prepared/real", "train")
     shards = partition(len(train), private.discriminators, seed=config.seed)
     batches = StepBatches(

@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 
 from triptych.config.checks import MISSING, choice, equal_shards, positive, require
 from triptych.config.data import DataConfig
+from triptych.config.rivals import DPMERFConfig, check_noise
+
+METHODS = ("gswgan", "dp_merf")
 
 
 @dataclass
@@ -72,8 +75,10 @@ class ClassifierConfig:
 
 @dataclass
 class PrivateConfig:
-    """GS-WGAN: networks, schedule and privacy (the paper's symbols in brackets)."""
+    """GS-WGAN: networks, schedule and privacy (the paper's symbols in brackets); its rivals by name."""
 
+    method: str = "gswgan"
+    dp_merf: DPMERFConfig = field(default_factory=DPMERFConfig)
     discriminators: int = MISSING  # [K], each on a shard of its own
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
@@ -85,7 +90,7 @@ class PrivateConfig:
     release: str = "full"  # full: all discriminators judge all rows; independent: one secret draw a row
     abstain: bool = True  # discriminators say nothing about labels that their shard lacks
     clip_norm: float = 1.0  # [C] of one row's gradient
-    noise_multiplier: float = MISSING  # [sigma] standard deviation / sensitivity
+    noise_multiplier: float | None = None  # [sigma] standard deviation / sensitivity; null: from the budget
     delta: float = 1e-5
     accountant: str = "gdp"  # whose epsilon is reported and held to the budget
     epsilon_budget: float = MISSING
@@ -94,8 +99,11 @@ class PrivateConfig:
 
     def check(self) -> None:
         """Raise ConfigError where a value is impossible."""
+        choice("private.method", self.method, METHODS)
         for section in (self.generator, self.discriminator, self.warm_start, self.classifier):
             section.check()
+        if self.method != "gswgan":
+            getattr(self, self.method).check()
         for key in (
             "steps",
             "rows",
@@ -105,10 +113,7 @@ class PrivateConfig:
             "samples_per_class",
         ):
             positive(f"private.{key}", getattr(self, key))
-        require(
-            self.noise_multiplier > 0,
-            f"private.noise_multiplier={self.noise_multiplier} must be above 0: no noise, no epsilon",
-        )
+        check_noise("private.noise_multiplier", self.noise_multiplier)
         require(0 < self.delta < 1, f"private.delta={self.delta} must lie between 0 and 1, such as 1e-5")
         accountants = {"full": ("gdp", "pld", "rdp"), "independent": ("pld", "rdp")}
         choice("private.release", self.release, tuple(accountants))

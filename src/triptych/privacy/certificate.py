@@ -27,13 +27,13 @@ class Terms:
     """What the config promises: the planned event and how it is accounted."""
 
     event: Event
-    discriminators: int
-    rows: int  # generated images in a step
     delta: float
     accountant: str
-    clip_norm: float  # of one row (the paper's C)
+    clip_norm: float  # of what one record, or one row, contributes (the paper's C)
     sensitivity: float  # L2, of one release
     rng: str  # "secure" or "seeded"
+    discriminators: int | None = None  # where there is an ensemble
+    rows: int | None = None  # generated images in a step
 
 
 def mechanism(terms: Terms) -> dict[str, Any]:
@@ -41,7 +41,8 @@ def mechanism(terms: Terms) -> dict[str, Any]:
     fixed = describe(terms.event)
     del fixed["steps"]
     names = ("discriminators", "rows", "clip_norm", "sensitivity", "rng")
-    return {**fixed, **{name: getattr(terms, name) for name in names}}
+    chosen = {name: getattr(terms, name) for name in names}
+    return {**fixed, **{name: value for name, value in chosen.items() if value is not None}}
 
 
 def issue(terms: Terms, *, ledger: Path, generator: Path, steps_taken: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What happened: the releases of GS-WGAN as events, apart from what they cost.
+"""What happened: the releases of a method as events, apart from what they cost.
 
 Everywhere `noise_multiplier` is the standard deviation of the noise divided by
 the L2 sensitivity, and two data sets are adjacent when one record is replaced.
@@ -94,7 +94,26 @@ class SharedDraw:
         return Release(self.noise_multiplier / math.sqrt(self.rows), 1 / self.discriminators, self.steps)
 
 
-Event = FullEnsemble | IndependentDraws | SharedDraw
+@dataclass(frozen=True)
+class MeanEmbedding:
+    """DP-MERF: the noisy sum of one vector a record is released once; all training is post-processing."""
+
+    noise_multiplier: float
+    steps: int = 1  # releases of the whole sum
+
+    accountants: ClassVar[tuple[str, ...]] = ("gdp", "pld", "rdp")
+    theorem: ClassVar[str] = (
+        "the Gaussian mechanism's exact profile (Balle, Wang 2018, arXiv:1805.06530, Theorem 8); "
+        "vectors of norm 1 give sensitivity 2"
+    )
+
+    @property
+    def release(self) -> Release:
+        """One Gaussian mechanism."""
+        return Release(self.noise_multiplier, 1.0, self.steps)
+
+
+Event = FullEnsemble | IndependentDraws | SharedDraw | MeanEmbedding
 
 
 def describe(event: Event) -> dict[str, Any]:

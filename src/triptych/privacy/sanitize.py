@@ -1,7 +1,10 @@
-"""The privacy boundary: the only way from discriminators to the generator."""
+"""The privacy boundary: the only way from private data to a generator.
+
+Every release ends in `perturb`; `sanitize` is the one of clipped gradients.
+"""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from triptych.privacy.noise import RandomSource
@@ -21,6 +24,18 @@ def clip(vectors: Float[Tensor, "*lead features"], clip_norm: float) -> Float[Te
     return safe * root * root
 
 
+def perturb(
+    total: Float64[Tensor, "*shape"], *, sensitivity: float, noise_multiplier: float, source: RandomSource
+) -> Float64[Tensor, "*shape"]:
+    """`total` with Gaussian noise of standard deviation `noise_multiplier * sensitivity` on each entry.
+
+    The caller owes the proof that replacing one record moves `total` by at most
+    `sensitivity` in L2 norm.
+    """
+    noise = source.normal(*total.shape).to(total.device)
+    return total + noise_multiplier * sensitivity * noise
+
+
 def sanitize(
     grads: Float[Tensor, "releases blocks features"],
     *,
@@ -36,5 +51,5 @@ def sanitize(
     times that (Chen, Orekondy, Fritz 2020, section 4, with blocks summed).
     """
     total = clip(grads, clip_norm).sum(dim=1, dtype=torch.float64)
-    noise = source.normal(*total.shape).to(total.device)
-    return (total + noise_multiplier * 2 * clip_norm * noise).to(grads.dtype)
+    noisy = perturb(total, sensitivity=2 * clip_norm, noise_multiplier=noise_multiplier, source=source)
+    return noisy.to(grads.dtype)

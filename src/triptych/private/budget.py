@@ -1,6 +1,9 @@
 """What the planned training promises and whether it fits its budget: known before any work, without torch."""
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 from triptych.config.checks import require
 from triptych.config.private import PrivateConfig
@@ -8,28 +11,75 @@ from triptych.config.system import TrainerConfig
 from triptych.errors import ConfigError
 from triptych.privacy.accounting import epsilon, noise_for, steps_for
 from triptych.privacy.certificate import Terms
-from triptych.privacy.mechanism import Event, FullEnsemble, IndependentDraws
+from triptych.privacy.mechanism import Event, FullEnsemble, IndependentDraws, MeanEmbedding
+
+TRIAL = 1.0  # noise multiplier from which calibration starts
 
 
-def planned_event(config: PrivateConfig) -> Event:
-    """What the whole training will release."""
-    if config.release == "full":
-        return FullEnsemble(config.noise_multiplier, config.steps)
-    return IndependentDraws(config.noise_multiplier, config.steps, config.discriminators, config.rows)
+def own_key(config: PrivateConfig) -> str:
+    """Where the chosen method keeps its noise multiplier and steps."""
+    return "private" if config.method == "gswgan" else f"private.{config.method}"
+
+
+def chosen_noise(config: PrivateConfig) -> float | None:
+    """The noise multiplier of the chosen method; None where the budget is to decide."""
+    own: Any = config if config.method == "gswgan" else getattr(config, config.method)
+    return own.noise_multiplier
+
+
+def with_noise(config: PrivateConfig, noise_multiplier: float) -> PrivateConfig:
+    """`config` with this noise multiplier for the chosen method."""
+    if config.method == "gswgan":
+        return replace(config, noise_multiplier=noise_multiplier)
+    own: Any = getattr(config, config.method)
+    changes: dict[str, Any] = {config.method: replace(own, noise_multiplier=noise_multiplier)}
+    return replace(config, **changes)
+
+
+def calibrated(config: PrivateConfig) -> PrivateConfig:
+    """`config` with a number for its noise multiplier: where it is null, what the budget just pays for."""
+    if chosen_noise(config) is not None:
+        return config
+    promise = terms(with_noise(config, TRIAL))
+    noise = noise_for(promise.event, config.epsilon_budget, promise.delta, accountant=promise.accountant)
+    return with_noise(config, noise)
 
 
 def terms(config: PrivateConfig) -> Terms:
-    """The promise that `config` makes."""
+    """The promise that a calibrated `config` makes."""
+    noise = chosen_noise(config)
+    assert noise is not None, "calibrate first"
+    return TERMS[config.method](config, noise)
+
+
+def _rng(config: PrivateConfig) -> str:
+    return "secure" if config.secure_rng else "seeded"
+
+
+def _gswgan_event(config: PrivateConfig, noise: float) -> Event:
+    if config.release == "full":
+        return FullEnsemble(noise, config.steps)
+    return IndependentDraws(noise, config.steps, config.discriminators, config.rows)
+
+
+def _gswgan(config: PrivateConfig, noise: float) -> Terms:
     return Terms(
-        event=planned_event(config),
+        event=_gswgan_event(config, noise),
         discriminators=config.discriminators,
         rows=config.rows,
         delta=config.delta,
         accountant=config.accountant,
         clip_norm=config.clip_norm,
         sensitivity=2 * block_norm(config),
-        rng="secure" if config.secure_rng else "seeded",
+        rng=_rng(config),
     )
+
+
+def _dp_merf(config: PrivateConfig, noise: float) -> Terms:
+    return Terms(MeanEmbedding(noise), config.delta, "gdp", clip_norm=1.0, sensitivity=2.0, rng=_rng(config))
+
+
+TERMS: dict[str, Callable[[PrivateConfig, float], Terms]] = {"gswgan": _gswgan, "dp_merf": _dp_merf}
 
 
 def block_norm(config: PrivateConfig) -> float:
@@ -42,17 +92,19 @@ def affordable_steps(config: PrivateConfig) -> int:
 
     Raises ConfigError, naming what would fit, where the planned steps cost more.
     """
-    event, delta, accountant = planned_event(config), config.delta, config.accountant
+    promise = terms(config)
+    event, delta, accountant = promise.event, promise.delta, promise.accountant
     budget = config.epsilon_budget
     cost = epsilon(event, delta, accountant=accountant)
     steps = steps_for(event, budget, delta, accountant=accountant)
     if cost > budget:
         enough = noise_for(event, budget, delta, accountant=accountant)
         noise = math.ceil(enough * 1000) / 1000  # what is printed must fit when it is typed in
+        fewer = f" or steps={steps}" if steps else ""
         raise ConfigError(
-            f"private.steps={config.steps} with private.noise_multiplier={config.noise_multiplier} would "
+            f"{own_key(config)}.noise_multiplier={event.noise_multiplier} would, at steps={event.steps}, "
             f"cost epsilon={cost:.4g} ({accountant}, delta={delta:g}), above "
-            f"private.epsilon_budget={budget:g}; what fits: noise_multiplier={noise:.3f} or steps={steps}"
+            f"private.epsilon_budget={budget:g}; what fits: noise_multiplier={noise:.3f}{fewer}"
         )
     return steps
 

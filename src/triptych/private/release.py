@@ -15,7 +15,7 @@ from triptych.data.partition import Shards
 from triptych.privacy.ledger import Ledger
 from triptych.privacy.noise import RandomSource
 from triptych.privacy.sanitize import sanitize
-from triptych.private.budget import block_norm
+from triptych.private.budget import block_norm, terms
 from triptych.private.ensemble import Ensemble
 from triptych.private.losses import input_gradient
 
@@ -61,8 +61,7 @@ class Releaser:
             drawn = self.source.draws(len(fake), members).to(fake.device)
             rows = labels.new_tensor(range(len(fake)))
             blocks = slopes[drawn, rows].flatten(1)[:, None]  # a release a row: one discriminator's block
-        noisy = sanitize(
-            blocks, clip_norm=block_norm(config), noise_multiplier=config.noise_multiplier, source=self.source
-        )
+        noise = terms(config).event.noise_multiplier  # what is certified is what is used
+        noisy = sanitize(blocks, clip_norm=block_norm(config), noise_multiplier=noise, source=self.source)
         summed = members if config.release == "full" else 1
         return (noisy / summed).reshape(fake.shape)

@@ -1,0 +1,91 @@
+"""How each `private.method` is trained: every one ends in a generator and a ledger."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.stage import Stage
+
+if TYPE_CHECKING:
+    from triptych.config.private import PrivateConfig
+    from triptych.private.generators import Generator
+
+Trained = tuple["Generator", int]  # what may leave, and the paid steps that it took
+Trainer = Callable[
+    [Stage, "PrivateConfig", Path, int], Trained
+]  # calibrated config, ledger, affordable steps
+CURVES = "private_curves.csv"
+
+
+def train_gswgan(stage: Stage, private: "PrivateConfig", path: Path, limit: int) -> Trained:
+    """Train until the planned steps are done or `limit` steps are paid for in the ledger at `path`."""
+    from triptych.data.partition import partition
+    from triptych.data.prepared import read_split
+    from triptych.data.weights import load_weights
+    from triptych.privacy.certificate import mechanism
+    from triptych.privacy.ledger import Ledger
+    from triptych.privacy.noise import random_source
+    from triptych.private.batches import ShardDataModule, StepBatches
+    from triptych.private.budget import terms
+    from triptych.private.module import GSWGAN
+    from triptych.private.release import Releaser, labels_seen
+
+    config = stage.config
+    train = read_split(stage.inputs / "data/prepared/real", "train")
+    shards = partition(len(train), private.discriminators, seed=config.seed)
+    batches = StepBatches(
+        train,
+        shards,
+        steps=private.steps,
+        repeats=private.discriminator_steps,
+        batch_size=private.discriminator.batch_size,
+        seed=config.seed + 1,  # other batches than those of the warm start
+    )
+    with Ledger(path, mechanism(terms(private))) as ledger:
+        seen = labels_seen(train.labels, shards, config.data.classes)
+        source = random_source(secure=private.secure_rng)
+        module = GSWGAN(private, config.data, Releaser(private, ledger, source, limit, seen))
+        load_weights(stage.inputs / "out/private/warm_start/discriminators.safetensors", module.ensemble)
+        stage.fit(module, ShardDataModule(batches), epochs=1, curves=CURVES)
+    return module.cpu().released, int(module.steps_taken)
+
+
+def train_dp_merf(stage: Stage, private: "PrivateConfig", path: Path, limit: int) -> Trained:
+    """Release the embedding of all records once, then fit a generator to it."""
+    import torch
+
+    from triptych.data.prepared import read_split
+    from triptych.privacy.certificate import mechanism
+    from triptych.privacy.ledger import Ledger
+    from triptych.privacy.noise import random_source
+    from triptych.private.budget import terms
+    from triptych.private.rivals.dp_merf import DPMERF
+    from triptych.private.rivals.embedding import Embedding, FourierFeatures, pay_once, release_means
+    from triptych.private.rivals.steps import StepDataModule
+
+    data, settings, promise = stage.config.data, private.dp_merf, terms(private)
+    train = read_split(stage.inputs / "data/prepared/real", "train")
+    features = FourierFeatures(
+        data.channels * data.image_size**2, settings.features, length_scale=settings.length_scale
+    )
+    embedding = Embedding(features, data.classes)
+
+    def release() -> "torch.Tensor":
+        images, labels = torch.from_numpy(train.images), torch.from_numpy(train.labels)
+        return release_means(
+            lambda chunk: features(chunk.flatten(1) / 255),
+            images,
+            labels,
+            classes=data.classes,
+            noise_multiplier=promise.event.noise_multiplier,
+            source=random_source(secure=private.secure_rng),
+        )
+
+    with Ledger(path, mechanism(promise)) as ledger:
+        pay_once(path.with_name("embedding.safetensors"), ledger, embedding, release)
+    module = DPMERF(private, data, embedding)
+    stage.fit(module, StepDataModule(settings.steps), epochs=1, curves=CURVES)
+    return module.cpu().released, 1
+
+
+TRAINERS: dict[str, Trainer] = {"gswgan": train_gswgan, "dp_merf": train_dp_merf}
