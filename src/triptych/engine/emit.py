@@ -5,13 +5,13 @@ calls alone, at the offsets that `graph/memory.py` planned.
 """
 
 import math
-import re
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
 
+from triptych.engine.header import comment, model_header
 from triptych.engine.integer import (
     add_constants,
     clamp_range,
@@ -76,37 +76,9 @@ def emit(graph: Graph) -> dict[str, str]:
     return {
         "model.c": _model_source(graph, program),
         "model.S": program.text(),
-        "model.h": _model_header(graph),
+        "model.h": model_header(graph),
         **{f"kernels/{name}": (folder / name).read_text() for name in names},
     }
-
-
-def _model_header(graph: Graph) -> str:
-    lines = ["#ifndef MODEL_H", "#define MODEL_H", "", "#include <stdint.h>", ""]
-    lines += [f"#define MODEL_ARENA_SIZE {plan(graph).peak} /* bytes */"]
-    for role, name in (("INPUT", graph.input), ("OUTPUT", graph.output)):
-        tensor, quantization = graph[name], quantization_of(graph, name)
-        lines += [
-            "",
-            f"/* {_comment(name)}: {list(tensor.shape)}, real = scale * (value - zero_point) */",
-            f"#define MODEL_{role}_SIZE {tensor.size}",
-            f"#define MODEL_{role}_SCALE {quantization.scale.hex()}f",
-            f"#define MODEL_{role}_ZERO_POINT ({quantization.zero_point})",
-        ]
-    return "\n".join(
-        [
-            *lines,
-            "",
-            "/* Where to write the input before each run: the run overwrites it. */",
-            "int8_t *model_input(void);",
-            "/* Where the output lies after a run. */",
-            "const int8_t *model_output(void);",
-            "void model_run(void);",
-            "",
-            "#endif",
-            "",
-        ]
-    )
 
 
 def _model_source(graph: Graph, program: Program) -> str:
@@ -118,7 +90,7 @@ def _model_source(graph: Graph, program: Program) -> str:
         symbol = f"op{index}"
         if not _computes(op, placed.tensors):
             continue
-        title = f"/* {index}: {type(op).__name__} {_comment(op.name)} -> {list(graph[op.output].shape)} */"
+        title = f"/* {index}: {type(op).__name__} {comment(op.name)} -> {list(graph[op.output].shape)} */"
         backwards = op.output in placed.backwards
         declared, call = _constants(graph, op, symbol, backwards=backwards), _call(op, placed, symbol)
         layer = _generated(graph, op, backwards=backwards)
@@ -142,6 +114,12 @@ def _model_source(graph: Graph, program: Program) -> str:
             "",
             f"int8_t *model_input(void) {{ return model_arena + {placed.tensors[graph.input]}; }}",
             f"const int8_t *model_output(void) {{ return model_arena + {placed.tensors[graph.output]}; }}",
+            "",
+            "void model_init(void)",
+            "{",
+            "    for (int32_t i = 0; i < MODEL_INPUT_SIZE; i++)",
+            "        model_input()[i] = MODEL_INPUT_ZERO_POINT;",
+            "}",
             "",
             "void model_run(void)",
             "{",
@@ -351,8 +329,3 @@ def _initialiser(value: Value, indent: str = "") -> str:
     if isinstance(value, Iterable) and not isinstance(value, str):
         return "{" + ", ".join(map(str, value)) + "}"
     return str(value)
-
-
-def _comment(name: str) -> str:
-    """A tensor's name, harmless inside a C comment."""
-    return re.sub(r"[^\w.:;/-]", "_", name, flags=re.ASCII)

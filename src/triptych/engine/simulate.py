@@ -96,7 +96,7 @@ class Simulator:
         return False
 
     def boot(self) -> int:
-        """Switch on, run the self-test, and return how many of its output bytes differ (0 is good).
+        """Switch on, run the self-test, and return how many of its output bytes differ, at most 255.
 
         Raises FaultError where the processor faults.
         """

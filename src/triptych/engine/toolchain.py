@@ -12,7 +12,8 @@ from triptych.config.tiny import BoardConfig
 from triptych.errors import BoardError, ToolchainError
 
 CPU = {"cortex_m4": "cortex_m4+vfp4d16sp", "cortex_m7": "cortex_m7+fp_armv8d16sp"}
-COMMON = ["-std=c99", "-O3", "-g0", "-fno-builtin", "-fno-sanitize=all", "-Wall", "-Wextra", "-Werror"]
+WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Werror"]
+COMMON = ["-std=c99", "-O3", "-g0", "-fno-builtin", "-fno-sanitize=all", *WARNINGS]
 BARE = [
     *("-target", "thumb-freestanding-eabihf", "-ffreestanding", "-nostdlib", "-static"),
     *("-fno-unwind-tables", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-Wl,-e,reset"),

@@ -1,0 +1,150 @@
+"""Read, plan, generate, compile, simulate, compare: the whole engine on one file."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int8
+
+from triptych.config.tiny import BoardConfig
+from triptych.data.files import write_atomic, write_json
+from triptych.engine.firmware import require_room, write_firmware
+from triptych.engine.measure import measure
+from triptych.engine.reference import run
+from triptych.errors import DataError, OutputError, UnsupportedError
+from triptych.graph.cost import constant_bytes, count_macs
+from triptych.graph.memory import plan
+from triptych.graph.ops import Graph
+from triptych.graph.tflite import read_tflite
+from triptych.report.memory import memory_map
+
+STEPS = ("read", "plan", "generate", "compile and simulate", "write")
+MARKER = "model.h"  # a folder with this file and others is a firmware that may be replaced
+Progress = Callable[[str], None]
+Images = Int8[np.ndarray, "n height width channels"]
+
+
+@dataclass(frozen=True)
+class Firmware:
+    """The generated folder and its numbers, as `footprint.json` has them; sizes in bytes."""
+
+    folder: Path
+    footprint: dict[str, Any]
+
+
+def generate(
+    model: Path,
+    board: BoardConfig,
+    out: Path,
+    *,
+    inputs: Path | None = None,
+    check: int = 10,
+    progress: Progress = lambda _: None,
+) -> Firmware:
+    """Write firmware for the int8 network in `model` into the folder `out`.
+
+    inputs    a .npy file [n, height, width, channels], int8, or float in the network's real units;
+              random inputs where it is None. The first is the recorded test vector
+    check     how many of them run on the simulated board and must equal LiteRT's outputs byte for
+              byte; 0 generates without compiling
+    progress  is told each of `STEPS` as it begins
+
+    Raises DataError or UnsupportedError for the files, BoardError where the board is too small,
+    MismatchError where an output differs, OutputError where `out` cannot be written.
+    """
+    require_replaceable(out)
+    progress("read")
+    content = _read(model)
+    try:
+        graph = read_tflite(content)
+    except (DataError, UnsupportedError) as error:
+        raise type(error)(f"{model}: {error}") from error
+    images = random_inputs(graph, max(check, 1)) if inputs is None else read_images(inputs, graph)
+    progress("plan")
+    require_room(graph, board)
+    with TemporaryDirectory() as name:
+        folder, scratch = Path(name) / "firmware", Path(name)
+        progress("generate")
+        outputs = run(graph, images[: max(check, 1)])
+        write_firmware(folder, graph, board, test_input=images[0], test_output=outputs[0])
+        progress("compile and simulate")
+        footprint = _expected(graph, board)
+        if check:
+            labels = outputs.reshape(len(outputs), -1).argmax(1)
+            measured = measure(folder, content, board, images[:check], labels, scratch=scratch)
+            numbers = {key: value for key, value in measured.metrics.items() if key != "board_accuracy"}
+            footprint = {**footprint, **measured.footprint, **numbers}
+        progress("write")
+        write_json(folder / "footprint.json", footprint)
+        memory_map(graph, plan(graph), folder / "memory_map.png")
+        _replace(folder, out)
+    return Firmware(out, footprint)
+
+
+def random_inputs(graph: Graph, count: int) -> Images:
+    """`count` inputs of seeded noise around different means, over the whole range of int8."""
+    rng = np.random.default_rng(0)
+    shape = (count, *graph[graph.input].shape[1:])
+    each = (count, *[1] * (len(shape) - 1))
+    noise = rng.normal(rng.uniform(-60, 60, each), rng.uniform(5, 90, each), shape)
+    return np.clip(np.rint(noise), -128, 127).astype(np.int8)
+
+
+def read_images(path: Path, graph: Graph) -> Images:
+    """Inputs of a .npy file; floats are quantized as TFLite does. Raises DataError."""
+    try:
+        values = np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist; give a .npy file of inputs") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} is not a .npy file ({error}); write it with numpy.save") from error
+    expected = graph[graph.input].shape[1:]
+    if values.shape[1:] != expected or not len(values) or values.dtype.kind not in "fi":
+        raise DataError(
+            f"{path} holds {values.dtype}{list(values.shape)}; the network takes int8 or float "
+            f"[n, {', '.join(map(str, expected))}]"
+        )
+    grid = graph[graph.input].quantization
+    if values.dtype.kind == "f" and grid:
+        steps = values.astype(np.float32) / np.float32(grid.scale)
+        values = np.sign(steps) * np.floor(np.abs(steps) + np.float32(0.5)) + grid.zero_point
+    return np.clip(values, -128, 127).astype(np.int8)
+
+
+def require_replaceable(out: Path) -> None:
+    """Raise OutputError where `out` is a file, or a folder that holds something other than firmware."""
+    if out.is_dir() and any(out.iterdir()) and not (out / MARKER).exists():
+        raise OutputError(f"{out} is a folder with other files; choose a new or an empty one")
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out} is a file; choose a folder")
+
+
+def _read(model: Path) -> bytes:
+    try:
+        return model.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {model}: {error.strerror}; give an int8 .tflite file") from error
+
+
+def _expected(graph: Graph, board: BoardConfig) -> dict[str, Any]:
+    """What is known before anything is compiled."""
+    return {
+        "board": board.name,
+        "board_sram": board.sram,
+        "board_flash": board.flash,
+        "arena": plan(graph).peak,
+        "arena_lower_bound": plan(graph).lower_bound,
+        "constants": constant_bytes(graph),
+        "macs": count_macs(graph),
+    }
+
+
+def _replace(folder: Path, out: Path) -> None:
+    """Put the files of `folder` into `out`; kernels that the network no longer calls go."""
+    shutil.rmtree(out / "kernels", ignore_errors=True)
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        write_atomic(out / file.relative_to(folder), file.read_bytes())
