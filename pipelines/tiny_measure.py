@@ -9,14 +9,16 @@ def main(stage: Stage) -> Metrics:
     from tempfile import TemporaryDirectory
 
     from triptych.data.files import write_json
+    from triptych.engine.eliminate import firmware_graph
     from triptych.engine.inputs import read_inputs
-    from triptych.engine.measure import measure
+    from triptych.engine.measure import measure, tensor_table
     from triptych.graph.memory import plan
     from triptych.graph.tflite import read_tflite_file
     from triptych.report.memory import memory_map
 
     model = stage.dep("model.tflite")
     graph, content = read_tflite_file(model), model.read_bytes()
+    network = firmware_graph(graph, stage.config.tiny.engine)
     inputs, labels = read_inputs(stage.dep("test_inputs.safetensors"), graph)
     size = stage.config.tiny.measure.inputs
     firmware = stage.dep("firmware")
@@ -24,8 +26,8 @@ def main(stage: Stage) -> Metrics:
         result = measure(
             firmware, content, stage.config.board, inputs[:size], labels[:size], scratch=Path(folder)
         )
-    memory_map(graph, plan(graph), stage.out / "memory_map.png")
-    write_json(stage.out / "footprint.json", result.footprint)
+    memory_map(network, plan(network), stage.out / "memory_map.png")
+    write_json(stage.out / "footprint.json", result.footprint | {"tensors": tensor_table(network)})
     return result.metrics
 
 

@@ -135,6 +135,13 @@ class QuantizationConfig:
 
 
 @dataclass
+class EngineConfig:
+    """What the generator may change; no byte of the output depends on it."""
+
+    eliminate_constant_channels: bool = True  # leave out channels that are the same for every input
+
+
+@dataclass
 class MeasureConfig:
     """How many test inputs the simulated board runs, each compared byte for byte."""
 
@@ -154,6 +161,7 @@ class TinyConfig:
     supernet: SupernetConfig = field(default_factory=SupernetConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     quantization: QuantizationConfig = field(default_factory=QuantizationConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
     measure: MeasureConfig = field(default_factory=MeasureConfig)
 
     def check(self) -> None:

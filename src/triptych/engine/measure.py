@@ -75,7 +75,7 @@ def measure(
         "inputs_compared": len(inputs),
     }
     limits = {"board": board.name, "board_sram": board.sram, "board_flash": board.flash}
-    return Measurement(metrics, {**limits, **sizes, "tensors": _tensors(graph)})
+    return Measurement(metrics, {**limits, **sizes})
 
 
 def _compare(on_board: Run, expected: Int8[np.ndarray, "n ..."], judge: str) -> None:
@@ -88,7 +88,7 @@ def _compare(on_board: Run, expected: Int8[np.ndarray, "n ..."], judge: str) -> 
         )
 
 
-def _tensors(graph: Graph) -> list[dict[str, Any]]:
+def tensor_table(graph: Graph) -> list[dict[str, Any]]:
     """Offset, size and lifetime of everything in the arena."""
     placed = plan(graph)
     return [

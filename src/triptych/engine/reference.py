@@ -67,16 +67,17 @@ def run_all(
     """Every activation by name, for `n` inputs at once."""
     values: dict[str, Values] = {graph.input: inputs}
     for op in graph.ops:
-        wide = _compute(graph, op, values, rounding)
+        wide = compute(graph, op, values, rounding)
         low, high = clamp_range(op.activation, quantization_of(graph, op.output))
         shape = (len(inputs), *graph[op.output].shape[1:])
         values[op.output] = np.clip(wide, low, high).astype(np.int8).reshape(shape)
     return values
 
 
-def _compute(
+def compute(
     graph: Graph, op: Op, values: dict[str, Values], rounding: Rounding
 ) -> Int64[np.ndarray, "n ..."]:
+    """The output of one operator before the clamp of its activation, from the `values` of its inputs."""
     x = values[op.input]
     if isinstance(op, Add):
         return _add(graph, op, x, values[op.other], rounding)
