@@ -5,15 +5,20 @@ from pipelines.stage import Metrics, Stage, stage
 
 @stage("tiny_search")
 def main(stage: Stage) -> Metrics:
+    from dataclasses import replace
+    from pathlib import Path
+
     import numpy as np
 
     from triptych.data.files import write_atomic, write_json
     from triptych.report.tiny import pareto
-    from triptych.tiny.arch import ArchConfig
     from triptych.tiny.cost import board_limits, subnet_cost
     from triptych.tiny.files import hold_out, read_space, read_supernet, tensors
+    from triptych.tiny.latency import read_table
+    from triptych.tiny.predictor import search
     from triptych.tiny.recalibrate import subnet_accuracy
     from triptych.tiny.search import Evolution, candidates_csv, pareto_front
+    from triptych.tiny.tables import CostTables
 
     config = stage.config
     settings = config.tiny.search
@@ -23,21 +28,32 @@ def main(stage: Stage) -> Metrics:
     x, _ = tensors(train.take(slice(settings.recalibration_size)), space.resolution)
     validation = tensors(held_out, space.resolution)
 
-    def accuracy_of(arch: ArchConfig) -> float:
-        return subnet_accuracy(supernet, arch, x, *validation)
-
-    limits = board_limits(config.board, config.tiny.reserve)
-    evolution = Evolution(space, subnet_cost, limits, accuracy_of, np.random.default_rng(config.seed))
-    best = evolution.run(settings, progress=config.trainer.progress_bar)
+    tables = CostTables(space)
+    table = read_table(Path(settings.instruction_table)) if settings.instruction_table else None
+    limits = replace(
+        board_limits(config.board, config.tiny.reserve),
+        macs=settings.max_macs,
+        instructions=settings.max_instructions,
+    )
+    evolution = Evolution(
+        space,
+        lambda space, arch: subnet_cost(space, arch, table),
+        limits,
+        lambda arch: subnet_accuracy(supernet, arch, x, *validation),
+        np.random.default_rng(config.seed),
+        may_fit=lambda arch: tables.may_fit(arch, limits),
+    )
+    best, predicted = search(evolution, settings, progress=config.trainer.progress_bar)
 
     candidates = list(evolution.evaluated.values())
-    front = pareto_front(candidates, lambda cost: cost.macs)
     write_json(stage.out / "arch.json", best.arch.to_json())
+    front = pareto_front(candidates, lambda cost: cost.macs)
     write_atomic(stage.out / "pareto.csv", candidates_csv(candidates, front).encode())
-    pareto(candidates, front, best, stage.out / "pareto.png")
+    pareto(candidates, best, stage.out / "pareto.png")
     return {
         "validation_accuracy": best.accuracy,
         "subnets_evaluated": len(candidates),
+        **predicted,
         **best.cost.to_json(),
     }
 

@@ -1,16 +1,19 @@
-"""Train the supernet: its largest subnet first, then random subnets."""
+"""Train the supernet: its largest subnet first, then the others as the schedule says."""
 
 from pipelines.stage import Metrics, Stage, stage
 
 
 @stage("tiny_supernet")
 def main(stage: Stage) -> Metrics:
+    from copy import deepcopy
+
     import numpy as np
 
     from triptych.data.datamodule import SplitDataModule
     from triptych.tiny.files import hold_out, read_space, tensors, write_supernet
     from triptych.tiny.module import SupernetModule
     from triptych.tiny.recalibrate import subnet_accuracy
+    from triptych.tiny.schedule import schedule
     from triptych.tiny.supernet import Supernet
 
     config = stage.config
@@ -20,10 +23,13 @@ def main(stage: Stage) -> Metrics:
     data = SplitDataModule(train, held_out, batch_size=settings.batch_size, seed=config.seed, drop_last=True)
 
     supernet = Supernet(space)
-    largest = SupernetModule(supernet, settings, largest=True)
-    stage.fit(largest, data, epochs=settings.largest_epochs, curves="largest_curves.csv")
-    supernet.sort_channels()
-    stage.fit(SupernetModule(supernet, settings), data, epochs=settings.epochs)
+    teacher = None
+    for phase in schedule(space, settings):
+        if phase.sorts:
+            supernet.sort_channels()
+        module = SupernetModule(supernet, settings, phase, teacher)
+        stage.fit(module, data, epochs=phase.epochs, curves=f"curves/{phase.name}.csv")
+        teacher = teacher or deepcopy(supernet)  # as it is after the first phase
     supernet.cpu()
     write_supernet(stage.out / "supernet.safetensors", supernet)
 

@@ -29,7 +29,15 @@ from triptych.errors import ConfigError
         ("tiny.supernet.epochs=0", r"tiny\.supernet\.epochs=0 must be above 0"),
         ("tiny.supernet.validation_size=1440", r"batch_size=64 exceeds the 0 images"),
         ("tiny.supernet.batch_size=2000", r"tiny\.supernet\.batch_size=2000 exceeds the 1200 images"),
+        ("tiny.supernet.schedule=ofa", r"tiny\.supernet\.schedule=ofa is unknown; choose one of tinynas"),
+        (
+            "tiny.supernet.schedule=sandwich tiny.supernet.subnets_per_step=1",
+            r"subnets_per_step=1: a sandwich has at least",
+        ),
         ("tiny.search.parents=50", r"tiny\.search\.parents=50 exceeds population=20"),
+        ("tiny.search.max_macs=0", r"tiny\.search\.max_macs=0 must be above 0"),
+        ("tiny.search.max_instructions=5", r"max_instructions=5 needs tiny\.search\.instruction_table"),
+        ("tiny.search.predictor_samples=5", r"predictor_samples=5 is too few"),
         ("tiny.search.mutation_probability=0", r"mutation_probability=0\.0 must be above 0"),
         ("tiny.search.recalibration_size=1201", r"tiny\.search\.recalibration_size=1201 exceeds the 1200"),
         ("tiny.quantization.calibration_size=0", r"calibration_size=0 must be above 0"),
@@ -38,7 +46,7 @@ from triptych.errors import ConfigError
 def test_an_impossible_value_is_refused_with_key_value_and_fix(override: str, message: str):
     """The alternative is a shape error, or a wrong result, after minutes of training."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        values = compose("config", [override])
+        values = compose("config", override.split())
     with pytest.raises(ConfigError, match=message):
         load(values)
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from subnets import SPACE
@@ -5,8 +7,10 @@ from subnets import SPACE
 from triptych.config.tiny import SearchConfig
 from triptych.errors import ConfigError
 from triptych.tiny.arch import ArchConfig, Block, SearchSpace
-from triptych.tiny.cost import Cost, Limits
+from triptych.tiny.cost import Cost, Limits, subnet_cost
+from triptych.tiny.predictor import fit_predictor, search
 from triptych.tiny.search import Candidate, Evolution, candidates_csv, pareto_front
+from triptych.tiny.tables import CostTables
 
 SETTINGS = SearchConfig(
     population=16, parents=4, iterations=8, mutation_probability=0.1, recalibration_size=1
@@ -106,3 +110,60 @@ def test_the_table_marks_the_front():
     lines = candidates_csv([first, second], [second]).splitlines()
     assert lines[0] == "index,accuracy,macs,parameters,peak_sram_predicted,flash_predicted,front"
     assert lines[1:] == ["0,0.25,2,2,2,2,0", "1,0.5,1,1,1,1,1"]
+
+
+def test_what_the_tables_rule_out_the_planner_is_not_asked():
+    """On a small board almost nothing fits, and the planner is ten thousand times slower."""
+    limits = Limits(sram=25 * 3, flash=200)
+    asked = []
+
+    def cost(space: SearchSpace, arch: ArchConfig) -> Cost:
+        asked.append(arch)
+        return cost_of(space, arch)
+
+    search = replace(evolution(limits), cost=cost, may_fit=lambda arch: limits.fit(cost_of(SPACE, arch)))
+    search.run(SETTINGS)
+    assert all(limits.fit(cost_of(SPACE, arch)) for arch in asked)
+    assert asked
+
+
+def test_the_tables_never_rule_out_what_fits():
+    """A bound above the truth would hide the best networks for ever."""
+    tables, rng = CostTables(SPACE), np.random.default_rng(0)
+    for arch in (SPACE.random(rng) for _ in range(50)):
+        cost = subnet_cost(SPACE, arch)
+        exactly = Limits(cost.peak_sram, cost.flash, cost.macs)
+        assert tables.may_fit(arch, exactly)
+        assert not tables.may_fit(arch, replace(exactly, macs=cost.macs - 1))
+        assert not tables.may_fit(arch, replace(exactly, flash=cost.flash - 1))
+
+
+def test_limits_on_time_are_hard_too():
+    """A network of unknown speed meets no deadline."""
+    cost = Cost(macs=10, parameters=1, peak_sram=1, flash=1)
+    assert Limits(1, 1, macs=10).fit(cost)
+    assert not Limits(1, 1, macs=9).fit(cost)
+    assert not Limits(1, 1, instructions=5).fit(cost)
+    assert Limits(1, 1, instructions=5).fit(replace(cost, instructions=5))
+
+
+def test_a_predictor_finds_what_it_did_not_measure():
+    """It must rank subnets it has not seen, and its winner must be measured before it is believed."""
+    search_settings = replace(SETTINGS, predictor_samples=60)
+    run = evolution()
+    best, known = search(run, search_settings)
+    assert known["predictor_rank_correlation"] > 0.4
+    assert known["subnets_predicted"] > len(run.evaluated)
+    assert len(run.evaluated) <= 60 + SETTINGS.parents
+    assert best.accuracy == similarity(best.arch)
+    luck = max(list(run.evaluated.values())[:60], key=lambda c: c.rank)
+    assert best.accuracy > luck.accuracy
+
+
+def test_a_predictor_of_noise_says_so():
+    """Where all subnets are alike nothing can be ranked; the user must see that."""
+    rng = np.random.default_rng(0)
+    archs = [SPACE.random(rng) for _ in range(60)]
+    predictor = fit_predictor(SPACE, archs, rng.random(60).tolist())
+    assert abs(predictor.rank_correlation) < 0.35
+    assert fit_predictor(SPACE, archs, [0.5] * 60).rank_correlation == 0

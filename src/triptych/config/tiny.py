@@ -78,10 +78,11 @@ class ReserveConfig:
 
 @dataclass
 class SupernetConfig:
-    """Training of the supernet: the largest subnet first, then random subnets."""
+    """Training of the supernet: the largest subnet first, then the others by `schedule`."""
 
+    schedule: str = MISSING  # tinynas, sandwich or progressive
     largest_epochs: int = MISSING
-    epochs: int = MISSING
+    epochs: int = MISSING  # of the rest together
     subnets_per_step: int = MISSING
     batch_size: int = MISSING
     learning_rate: float = MISSING  # peak of the cosine
@@ -90,6 +91,12 @@ class SupernetConfig:
     validation_size: int = MISSING  # training images held out for the search
 
     def check(self) -> None:
+        choice("tiny.supernet.schedule", self.schedule, ("tinynas", "sandwich", "progressive"))
+        require(
+            self.schedule != "sandwich" or self.subnets_per_step > 1,
+            f"tiny.supernet.subnets_per_step={self.subnets_per_step}: a sandwich has at least the largest "
+            "and the smallest subnet, so choose 2 or more",
+        )
         for key in ("epochs", "subnets_per_step", "batch_size", "learning_rate", "validation_size"):
             positive(f"tiny.supernet.{key}", getattr(self, key))
         for key in ("largest_epochs", "weight_decay"):
@@ -109,10 +116,27 @@ class SearchConfig:
     iterations: int = MISSING
     mutation_probability: float = MISSING
     recalibration_size: int = MISSING  # training images that give the batch-norm statistics
+    predictor_samples: int = 0  # subnets measured to predict the others' accuracy; 0 measures all
+    max_macs: int | None = None
+    instruction_table: str | None = None  # file of instructions a layer
+    max_instructions: int | None = None  # of one inference, by the table
 
     def check(self) -> None:
         for key in ("population", "parents", "recalibration_size"):
             positive(f"tiny.search.{key}", getattr(self, key))
+        for key in ("max_macs", "max_instructions"):
+            if getattr(self, key) is not None:
+                positive(f"tiny.search.{key}", getattr(self, key))
+        require(
+            self.max_instructions is None or self.instruction_table is not None,
+            f"tiny.search.max_instructions={self.max_instructions} needs tiny.search.instruction_table, the "
+            "file of instructions a layer",
+        )
+        require(
+            self.predictor_samples == 0 or self.predictor_samples >= 20,
+            f"tiny.search.predictor_samples={self.predictor_samples} is too few to learn from; at least 20, "
+            "or 0 to measure every subnet",
+        )
         require(self.iterations >= 0, f"tiny.search.iterations={self.iterations} must not be negative")
         require(
             self.parents <= self.population,

@@ -2,7 +2,7 @@
 
 from math import prod
 
-from triptych.graph.ops import FullyConnected, Graph
+from triptych.graph.ops import Conv2D, DepthwiseConv2D, FullyConnected, Graph, Op
 
 BYTES_PER_CHANNEL = 9  # int32 bias, int32 multiplier, int8 shift
 
@@ -18,3 +18,13 @@ def count_macs(graph: Graph) -> int:
 def constant_bytes(graph: Graph) -> int:
     """Bytes of weights, biases and requantization factors in the generated C of an int8 network."""
     return sum(op.weight.size + BYTES_PER_CHANNEL * op.bias.size for op in graph.weighted())
+
+
+def signature(op: Op, graph: Graph) -> str:
+    """What the time of an operator depends on, in words: kind, shapes, kernel, stride, activation."""
+    shapes = ("x".join(map(str, graph[name].shape[1:])) for name in (op.input, op.output))
+    words = [type(op).__name__, " to ".join(shapes)]
+    if isinstance(op, Conv2D | DepthwiseConv2D):
+        _, rows, columns, _ = op.weight.shape
+        words.append(f"kernel {rows}x{columns} stride {op.stride[0]}x{op.stride[1]}")
+    return ", ".join([*words, op.activation])

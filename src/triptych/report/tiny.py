@@ -1,6 +1,6 @@
 """Figures of the architecture search."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +8,16 @@ from jaxtyping import Int64
 from matplotlib.figure import Figure
 
 from triptych.tiny.arch import SearchSpace
+from triptych.tiny.cost import Cost
 from triptych.tiny.front import best
-from triptych.tiny.search import Candidate
+from triptych.tiny.search import Candidate, pareto_front
 from triptych.tiny.space import Survey
 
+SIZES: tuple[tuple[str, float, Callable[[Cost], int]], ...] = (
+    ("peak SRAM of the network (KiB)", 1024, lambda cost: cost.peak_sram),
+    ("Flash of the network (KiB)", 1024, lambda cost: cost.flash),
+    ("MACs (millions)", 1e6, lambda cost: cost.macs),
+)
 CURVES = 10  # spaces in a figure
 LEVELS = 8  # of SRAM
 
@@ -60,25 +66,20 @@ def macs_front(front: Int64[np.ndarray, "n 3"], space: SearchSpace, path: Path) 
     figure.savefig(path, dpi=120)
 
 
-def pareto(candidates: Sequence[Candidate], front: Sequence[Candidate], best: Candidate, path: Path) -> None:
-    """Accuracy over MACs of every evaluated subnet, coloured by peak SRAM, and the best of each size."""
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
-    points = axes.scatter(
-        [c.cost.macs / 1e6 for c in candidates],
-        [c.accuracy for c in candidates],
-        c=[c.cost.peak_sram / 1024 for c in candidates],
-        s=18,
-    )
-    axes.plot(
-        [c.cost.macs / 1e6 for c in front], [c.accuracy for c in front], "k-", lw=1, label="best of its size"
-    )
-    axes.plot(best.cost.macs / 1e6, best.accuracy, "r*", markersize=14, label="chosen")
-    axes.set(
-        xlabel="MACs (millions)",
-        ylabel="validation accuracy",
-        title=f"{len(candidates)} subnets evaluated, all within the board's limits",
-    )
-    figure.colorbar(points, label="peak SRAM of the network (KiB)")
-    axes.legend(loc="lower right")
+def pareto(candidates: Sequence[Candidate], best: Candidate, path: Path) -> None:
+    """Accuracy over peak SRAM, Flash and MACs of every evaluated subnet, and the best of each size."""
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    panels = figure.subplots(1, len(SIZES), sharey=True)
+    for axes, (label, unit, size) in zip(panels, SIZES, strict=True):
+        front = pareto_front(candidates, size)
+        axes.scatter(
+            [size(c.cost) / unit for c in candidates], [c.accuracy for c in candidates], s=9, alpha=0.5
+        )
+        x, y = [size(c.cost) / unit for c in front], [c.accuracy for c in front]
+        axes.step(x, y, "k-", lw=1, where="post", label="best of its size")
+        axes.plot(size(best.cost) / unit, best.accuracy, "r*", markersize=14, label="chosen")
+        axes.set(xlabel=label)
+    panels[0].set(ylabel="validation accuracy")
+    panels[0].legend(loc="lower right", fontsize="small")
+    figure.suptitle(f"{len(candidates)} subnets evaluated, all within the limits")
     figure.savefig(path, dpi=120)

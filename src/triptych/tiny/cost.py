@@ -15,25 +15,31 @@ from triptych.graph.cost import constant_bytes, count_macs
 from triptych.graph.memory import plan
 from triptych.tiny.arch import ArchConfig, SearchSpace
 from triptych.tiny.export import shape_graph
+from triptych.tiny.latency import InstructionTable, instructions
 
 
 @dataclass(frozen=True)
 class Cost:
-    """`parameters` counts folded weights and biases; bytes of the arena and of the constants."""
+    """`parameters` counts folded weights and biases; bytes of the arena and of the constants.
+
+    `instructions` is None where no table of them was given.
+    """
 
     macs: int
     parameters: int
     peak_sram: int
     flash: int
+    instructions: int | None = None
 
     def to_json(self) -> dict[str, int]:
         """Plain numbers under the names of metrics."""
-        return {
+        numbers = {
             "macs": self.macs,
             "parameters": self.parameters,
             "peak_sram_predicted": self.peak_sram,
             "flash_predicted": self.flash,
         }
+        return numbers if self.instructions is None else {**numbers, "instructions": self.instructions}
 
 
 Costing = Callable[[SearchSpace, ArchConfig], Cost]
@@ -41,24 +47,31 @@ Costing = Callable[[SearchSpace, ArchConfig], Cost]
 
 @dataclass(frozen=True)
 class Limits:
-    """What a network may use, in bytes."""
+    """What a network may use: bytes, and where they are limited, MACs and instructions."""
 
     sram: int
     flash: int
+    macs: int | None = None
+    instructions: int | None = None
 
     def fit(self, cost: Cost) -> bool:
-        """Whether a network of this cost runs on the board."""
-        return cost.peak_sram <= self.sram and cost.flash <= self.flash
+        """Whether a network of this cost runs on the board, in time."""
+        used = (cost.peak_sram, cost.flash, cost.macs, cost.instructions)
+        limits = (self.sram, self.flash, self.macs, self.instructions)
+        return all(
+            limit is None or (n is not None and n <= limit) for n, limit in zip(used, limits, strict=True)
+        )
 
 
-def subnet_cost(space: SearchSpace, arch: ArchConfig) -> Cost:
-    """Cost of one subnet."""
+def subnet_cost(space: SearchSpace, arch: ArchConfig, table: InstructionTable | None = None) -> Cost:
+    """Cost of one subnet; instructions only by a table of them."""
     graph = shape_graph(space, arch)
     return Cost(
         macs=count_macs(graph),
         parameters=sum(op.weight.size + op.bias.size for op in graph.weighted()),
         peak_sram=plan(graph).peak,
         flash=constant_bytes(graph),
+        instructions=None if table is None else instructions(graph, table),
     )
 
 

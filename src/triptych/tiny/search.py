@@ -1,9 +1,11 @@
 """Stage two of TinyNAS: evolution of subnets under the board's hard limits.
 
 MCUNet (NeurIPS 2020), appendix D: the best `parents` of a population make the
-next one, half by crossover and half by mutation. Every candidate is costed by
-the real planner before its accuracy is measured; what does not fit is drawn
-again, and so is what is known. Of equal accuracies the network with fewer MACs is better.
+next one, half by crossover and half by mutation. A candidate that the cost
+tables rule out is drawn again at once, for their peaks are lower bounds; the
+others are costed by the real planner before their accuracy is measured. What
+does not fit is drawn again, and so is what is known. Of equal accuracies the
+network with fewer MACs is better.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +19,8 @@ from triptych.errors import ConfigError
 from triptych.tiny.arch import ArchConfig, SearchSpace
 from triptych.tiny.cost import Cost, Costing, Limits
 
-ATTEMPTS = 1000  # draws for one candidate that fits
+ATTEMPTS = 1000  # subnets that the planner costs for one candidate that fits
+DRAWS = 100_000  # subnets that the tables cost for it
 REPEATS = 20  # draws of known subnets before one is accepted: a small space runs out of new ones
 
 
@@ -44,6 +47,7 @@ class Evolution:
     limits: Limits
     accuracy_of: Callable[[ArchConfig], float]
     rng: np.random.Generator
+    may_fit: Callable[[ArchConfig], bool] = lambda _: True  # False only where the planner would refuse too
     evaluated: dict[ArchConfig, Candidate] = field(default_factory=dict)
 
     def run(self, config: SearchConfig, *, progress: bool = False) -> Candidate:
@@ -68,6 +72,10 @@ class Evolution:
                 population = parents + [evaluate(draw) for draw in children]
         return max(population, key=lambda c: c.rank)
 
+    def sample(self, size: int) -> list[Candidate]:
+        """Measure so many random subnets that fit."""
+        return [self.evaluate(*self._fitting(lambda: self.space.random(self.rng))) for _ in range(size)]
+
     def evaluate(self, arch: ArchConfig, cost: Cost) -> Candidate:
         """Measure the accuracy of `arch`, or remember it."""
         if arch not in self.evaluated:
@@ -89,17 +97,17 @@ class Evolution:
 
     def _fitting(self, draw: Callable[[], ArchConfig]) -> tuple[ArchConfig, Cost]:
         """A subnet that fits; a new one, unless `REPEATS` draws in a row were known."""
-        repeats = 0
-        for _ in range(ATTEMPTS):
-            arch = draw()
+        repeats = attempts = draws = 0
+        while attempts < ATTEMPTS and draws < DRAWS:
+            arch, draws = draw(), draws + 1
             repeats += arch in self.evaluated
-            if arch in self.evaluated and repeats < REPEATS:
+            if (arch in self.evaluated and repeats < REPEATS) or not self.may_fit(arch):
                 continue
-            cost = self.cost(self.space, arch)
+            cost, attempts = self.cost(self.space, arch), attempts + 1
             if self.limits.fit(cost):
                 return arch, cost
         raise ConfigError(
-            f"none of {ATTEMPTS} subnets of width_mult={self.space.width_mult}, "
+            f"none of {draws} subnets of width_mult={self.space.width_mult}, "
             f"resolution={self.space.resolution} fits board.sram={self.limits.sram} and "
             f"board.flash={self.limits.flash}; choose a larger board or raise tiny.space.min_share"
         )

@@ -6,7 +6,7 @@ they differ from subnet to subnet: training normalizes by the batch, evaluation
 by statistics that the caller measured for this architecture (`recalibrate`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from triptych.tiny.arch import ArchConfig, SearchSpace
 from triptych.tiny.elastic import elastic_conv, sort_order
-from triptych.tiny.topology import Layer, classifier, conv_layers, topology
+from triptych.tiny.topology import Layer, Unit, classifier, conv_layers, topology
 
 EPSILON = 1e-5  # added to the variance
+SHARED = 2  # units that all subnets have in common: stem and first block
 
 
 class Moments(NamedTuple):
@@ -90,15 +91,33 @@ class Supernet(nn.Module):
 
         return self.walk(x, arch, normalize)
 
+    def forward_all(
+        self, x: Float[Tensor, "batch channels height width"], archs: Sequence[ArchConfig]
+    ) -> list[Float[Tensor, "batch classes"]]:
+        """Logits of several subnets, normalized by the batch; stem and first block run once for all."""
+
+        def normalize(layer: Layer, y: Tensor) -> Tensor:
+            return self.normalize(layer, y, None)
+
+        units = [list(topology(self.space, arch)) for arch in archs]
+        shared = self._run(x, units[0][:SHARED], normalize)
+        return [self._classify(self._run(shared, each[SHARED:], normalize)) for each in units]
+
     def walk(self, x: Tensor, arch: ArchConfig, normalize: Normalize) -> Tensor:
         """The forward pass with the given normalization after every convolution."""
+        return self._classify(self._run(x, topology(self.space, arch), normalize))
+
+    def _run(self, x: Tensor, units: Iterable[Unit], normalize: Normalize) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
-        for unit in topology(self.space, arch):
+        for unit in units:
             y = x
             for layer in unit.layers:
                 y = normalize(layer, elastic_conv(y, self.layer(layer.name).weight, layer))
-                y = F.relu6(y) if layer.activation == "relu6" else y
+                y = F.relu6(y, inplace=True) if layer.activation == "relu6" else y
             x = x + y if unit.residual else y
+        return x
+
+    def _classify(self, x: Tensor) -> Tensor:
         return self.classifier(x.mean(dim=(2, 3)))
 
     def normalize(self, layer: Layer, y: Tensor, moments: Moments | None) -> Tensor:

@@ -13,7 +13,7 @@ keeps a subnet asks the allocator once more (`subnet_cost`).
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import prod
 from typing import NamedTuple
@@ -27,6 +27,7 @@ from triptych.graph.memory import conv2d_scratch, depthwise_scratch
 from triptych.graph.ops import padding_of
 from triptych.graph.overlap import distances
 from triptych.tiny.arch import ArchConfig, Block, SearchSpace
+from triptych.tiny.cost import Cost, Limits
 from triptych.tiny.tinyengine import FLASH_PER_CHANNEL
 from triptych.tiny.topology import Layer, Unit, classifier, inverted_bottleneck, topology
 
@@ -98,6 +99,12 @@ class CostTables:
             tinyengine_bound=live + sbuf + self.kbuf,
             tflm_bound=tflm,
         )
+
+    def may_fit(self, arch: ArchConfig, limits: Limits) -> bool:
+        """False only where the planner would refuse the subnet too: our arena is counted by its bound."""
+        costs = self.costs(np.array([self.encode(arch)]))
+        known = Cost(*(int(column[0]) for column in (costs.macs, costs.parameters, costs.arena, costs.flash)))
+        return replace(limits, instructions=None).fit(known)
 
     def encode(self, arch: ArchConfig) -> list[int]:
         """The codes of a subnet: its depth, then its blocks as digits."""
