@@ -101,7 +101,8 @@ def _model_source(graph: Graph, program: Program) -> str:
         name = program.add(f"{symbol}_stream", layer)
         stream = [f"extern const uint32_t {symbol}_stream[];", f"triptych_generated {name};"]
         constants += [title, "#ifdef TRIPTYCH_THUMB", *stream, "#else", *declared, "#endif", ""]
-        places = [placed.tensors[op.input], placed.tensors[op.output], placed.scratch[op.output]]
+        third = placed.tensors[layer.third] if layer.third else placed.scratch[op.output]
+        places = [placed.tensors[layer.source], placed.tensors[op.output], third]
         arguments = ", ".join([*(f"model_arena + {place}" for place in places), f"{symbol}_stream"])
         calls += ["#ifdef TRIPTYCH_THUMB", f"    {name}({arguments});", "#else", call, "#endif"]
     return "\n".join(
@@ -136,8 +137,6 @@ def _computes(op: Op, places: Mapping[str, int]) -> bool:
 
 
 def _generated(graph: Graph, op: Op, *, backwards: bool) -> Layer | None:
-    if not isinstance(op, Conv2D | DepthwiseConv2D):
-        return None
     pixels = math.prod(graph[op.output].shape[1:3])
     blocking = Blocking(wide=True) if pixels >= WIDE_PIXELS else Blocking(wide=False, pixels=3)
     return layer_of(graph, op, blocking, backwards=backwards)

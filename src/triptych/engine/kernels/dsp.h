@@ -20,7 +20,7 @@
 #define TRIPTYCH_THUMB
 #endif
 
-/* A layer as generated code; `scratch` needs no alignment. */
+/* A layer as generated code; `scratch` needs no alignment, and is the other summand of a sum. */
 typedef void triptych_generated(const int8_t *input, int8_t *output, int8_t *scratch, const uint32_t *stream);
 
 #if defined(__ARM_FEATURE_DSP) && !defined(__ARM_BIG_ENDIAN) && !defined(TRIPTYCH_PORTABLE)

@@ -27,6 +27,10 @@ class Assembly:
         self.lines += ["", "    .balign 4", f"    .global {name}", f"    .type {name}, %function"]
         self.lines += ["    .thumb_func", f"{name}:"]
 
+    def end(self, name: str) -> None:
+        """End the function `name`."""
+        self.lines.append(f"    .size {name}, . - {name}")
+
     def label(self) -> str:
         """Place a new local label here."""
         return self.place(self.forward())

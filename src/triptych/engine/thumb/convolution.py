@@ -112,6 +112,7 @@ def emit_convolution(code: Assembly, name: str, kernel: Convolution) -> None:
         after = kernel.groups[index + 1][0] if index + 1 < len(kernel.groups) else pixels
         _emit_groups(code, kernel, pixels, count, after)
     code(f"add sp, #{FRAME}", "pop {r4-r11, pc}")
+    code.end(name)
 
 
 def _emit_groups(code: Assembly, kernel: Convolution, pixels: int, count: int, after: int) -> None:

@@ -160,6 +160,7 @@ def emit_depthwise(code: Assembly, name: str, kernel: Depthwise) -> None:
     code(f"ldrd r0, r1, [sp, #{INPUT}]", "adds r0, #1", "adds r1, #1", f"strd r0, r1, [sp, #{INPUT}]")
     code(f"ldr r2, [sp, #{CHANNELS}]", "subs r2, #1", f"str r2, [sp, #{CHANNELS}]", f"bne.w {start}")
     code(f"add sp, #{FRAME}", "pop {r4-r11, pc}")
+    code.end(name)
 
 
 def _emit_fill(code: Assembly, words: int) -> None:

@@ -100,6 +100,11 @@ def emit_clamp(code: Assembly, sums: list[str], shift: str, clamp: Clamp) -> Non
         code(f"asr {value}, {value}, {shift}")
     for value in sums:
         code(f"ssat {value}, #8, {value}")
+    emit_clamp_bounds(code, sums, clamp)
+
+
+def emit_clamp_bounds(code: Assembly, sums: list[str], clamp: Clamp) -> None:
+    """The bounds of an activation that are tighter than int8."""
     for value in sums:
         if clamp.low > INT8_MIN:
             code(f"cmp {value}, #{clamp.low}", "it lt", f"movlt {value}, #{clamp.low}")

@@ -5,19 +5,22 @@ function here covers stays with the portable C kernel: windows beyond the reach 
 an immediate offset, or channels whose factor is above one half.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from triptych.engine.integer import quantization_of
 from triptych.engine.thumb import convolution, depthwise, matrix
+from triptych.engine.thumb.add import Sum, emit_sum, sum_of
 from triptych.engine.thumb.assembly import MAX_OFFSET, Assembly, words
 from triptych.engine.thumb.convolution import Convolution, Window
 from triptych.engine.thumb.depthwise import Depthwise
 from triptych.engine.thumb.finish import channels_of
 from triptych.engine.thumb.matrix import Blocking, Shape
 from triptych.graph.memory import CONV2D_MAX_TAPS
-from triptych.graph.ops import Conv2D, DepthwiseConv2D, Graph, paddings_of
+from triptych.graph.ops import Add, Conv2D, DepthwiseConv2D, Graph, Op, paddings_of
 
-Kernel = Convolution | Depthwise
+Kernel = Convolution | Depthwise | Sum
 
 
 @dataclass(frozen=True)
@@ -26,31 +29,46 @@ class Layer:
 
     kernel: Kernel
     stream: tuple[int, ...]
+    source: str  # name of the first argument
+    third: str | None  # name of the third; None for scratch
 
 
-def layer_of(
-    graph: Graph, op: Conv2D | DepthwiseConv2D, blocking: Blocking, *, backwards: bool = False
-) -> Layer | None:
+def layer_of(graph: Graph, op: Op, blocking: Blocking, *, backwards: bool = False) -> Layer | None:
     """`op` as generated code, or None where the C kernel has to do it.
 
     `backwards` walks from the last pixel to the first, as the plan may demand.
     """
-    channels = channels_of(graph, op)
-    if channels is None:
-        return None
-    window, zero_point = window_of(graph, op), quantization_of(graph, op.input).zero_point
-    if isinstance(op, DepthwiseConv2D):
-        if not depthwise.suits(window):
+    match op:
+        case Conv2D():
+            return _convolution(graph, op, blocking, backwards=backwards)
+        case DepthwiseConv2D():
+            return _depthwise(graph, op)
+        case Add():
+            found = sum_of(graph, op)
+            return found and Layer(found[0], tuple(found[1]), *found[2])
+        case _:
             return None
-        kernel = Depthwise(window, channels.clamp)
-        return Layer(kernel, tuple(depthwise.stream_of(channels, kernel, zero_point)))
+
+
+def _convolution(graph: Graph, op: Conv2D, blocking: Blocking, *, backwards: bool) -> Layer | None:
+    channels, window = channels_of(graph, op), window_of(graph, op)
     order = convolution.tap_order(window)
-    shape = Shape(len(order), len(op.bias), channels.clamp)
-    if len(order) > CONV2D_MAX_TAPS or 3 * shape.channels >= MAX_OFFSET:
+    if channels is None or len(order) > CONV2D_MAX_TAPS or 3 * len(op.bias) >= MAX_OFFSET:
         return None
+    shape = Shape(len(order), len(op.bias), channels.clamp)
+    zero_point = quantization_of(graph, op.input).zero_point
     head = [] if window.is_pixel else [(zero_point & 0xFF) * 0x01010101]
     stream = [*head, *matrix.stream_of(channels, order, blocking)]
-    return Layer(Convolution(window, shape, blocking, backwards), tuple(stream))
+    return Layer(Convolution(window, shape, blocking, backwards), tuple(stream), op.input, None)
+
+
+def _depthwise(graph: Graph, op: DepthwiseConv2D) -> Layer | None:
+    channels, window = channels_of(graph, op), window_of(graph, op)
+    if channels is None or not depthwise.suits(window):
+        return None
+    kernel = Depthwise(window, channels.clamp)
+    zero_point = quantization_of(graph, op.input).zero_point
+    return Layer(kernel, tuple(depthwise.stream_of(channels, kernel, zero_point)), op.input, None)
 
 
 def window_of(graph: Graph, op: Conv2D | DepthwiseConv2D) -> Window:
@@ -60,6 +78,13 @@ def window_of(graph: Graph, op: Conv2D | DepthwiseConv2D) -> Window:
     above, left = (pair[0] for pair in paddings_of((height, width), kernel, op.stride, op.padding))
     output = graph[op.output].shape
     return Window((height, width), (output[1], output[2]), kernel, op.stride, (above, left), channels)
+
+
+EMITTERS: dict[type[Kernel], tuple[str, Callable[[Assembly, str, Any], None]]] = {
+    Convolution: ("convolution", convolution.emit_convolution),
+    Depthwise: ("depthwise", depthwise.emit_depthwise),
+    Sum: ("sum", emit_sum),
+}
 
 
 class Program:
@@ -74,12 +99,9 @@ class Program:
         self._data += words(symbol, layer.stream)
         name = self._names.get(layer.kernel)
         if name is None:
-            kind = "depthwise" if isinstance(layer.kernel, Depthwise) else "convolution"
+            kind, emit = EMITTERS[type(layer.kernel)]
             name = self._names[layer.kernel] = f"model_{kind}_{len(self._names)}"
-            if isinstance(layer.kernel, Depthwise):
-                depthwise.emit_depthwise(self._code, name, layer.kernel)
-            else:
-                convolution.emit_convolution(self._code, name, layer.kernel)
+            emit(self._code, name, layer.kernel)
         return name
 
     def text(self) -> str:
