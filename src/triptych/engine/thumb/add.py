@@ -49,7 +49,9 @@ def sum_of(graph: Graph, op: Add) -> tuple[Sum, list[int], tuple[str, str]] | No
     half = 1 << right >> 1
     offset = (1 << (shift - 1)) + (output.zero_point << shift)
     stream = [larger << 19, other << 21, multiplier, half, constants.output_multiplier, offset]
-    kernel = Sum(graph[op.output].size, right, shift, Clamp(low < output.zero_point, low, high))
+    kernel = Sum(
+        graph[op.output].size, right, shift, Clamp(low < output.zero_point, low, high, output.zero_point)
+    )
     return kernel, stream, (names[0], names[1])
 
 
@@ -58,12 +60,9 @@ def emit_sum(code: Assembly, name: str, kernel: Sum) -> None:
     code.function(name)
     code("push {r4-r11, lr}", "ldm r3, {r4-r9}")
     whole, rest = divmod(kernel.size, UNROLL)
-    if whole:
-        code.set("r3", whole)
-        start = code.label()
-        for _ in range(UNROLL):
+    with code.loop(whole, "r3"):
+        for _ in range(UNROLL if whole else 0):
             _emit_element(code, kernel)
-        code("subs r3, #1", f"bne.w {start}")
     for _ in range(rest):
         _emit_element(code, kernel)
     code("pop {r4-r11, pc}")

@@ -1,6 +1,7 @@
 """Thumb-2 text, written one instruction a line."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 MAX_OFFSET = 4095  # of LDR and STR
 MAX_PAIR_OFFSET = 1020  # of LDRD, in words
@@ -16,11 +17,47 @@ class Assembly:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.executed = 0.0  # instructions of one call of every function so far
+        self._times = 1.0
         self._labels = 0
 
     def __call__(self, *instructions: str) -> None:
         """Append instructions."""
+        self.executed += self._times * len(instructions)
         self.lines += [f"    {instruction}" for instruction in instructions]
+
+    @contextmanager
+    def repeat(self, times: float | int) -> Iterator[None]:
+        """Instructions inside are executed `times` times, a mean where that depends on the place."""
+        before, self._times = self._times, self._times * times
+        yield
+        self._times = before
+
+    @contextmanager
+    def loop(self, times: int, counter: str) -> Iterator[None]:
+        """A loop over `counter`, which the body leaves alone; no loop where it runs at most once."""
+        if times > 1:
+            self.set(counter, times)
+            start = self.label()
+            with self.repeat(times):
+                yield
+                self(f"subs {counter}, #1", f"bne.w {start}")
+        else:
+            yield
+
+    @contextmanager
+    def counted(self, times: int, slot: int, temporary: str) -> Iterator[None]:
+        """A loop whose counter is a word of the frame; no loop where it runs at most once."""
+        if times > 1:
+            self.set(temporary, times)
+            self(f"str {temporary}, [sp, #{slot}]")
+            start = self.label()
+            with self.repeat(times):
+                yield
+                self(f"ldr {temporary}, [sp, #{slot}]", f"subs {temporary}, #1")
+                self(f"str {temporary}, [sp, #{slot}]", f"bne.w {start}")
+        else:
+            yield
 
     def function(self, name: str) -> None:
         """Begin a global function."""

@@ -5,6 +5,10 @@ int16, so that one SMLAD multiplies two rows of the window. Two output rows are
 computed at once: they read the same words, one of them with weights moved down by a
 row. For 3x3, four outputs take 24 multiplications and 4 LDRD.
 
+On small maps every output's place is known when the code is generated. There the
+plane holds values minus the zero point, so that padding is zero, and products with
+padding are left out.
+
     void f(const int8_t *input, int8_t *output, void *plane, const uint32_t *stream)
 
 In place for every stride: the channel is copied before its outputs are written, and
@@ -20,8 +24,8 @@ from triptych.engine.thumb.convolution import Window
 from triptych.engine.thumb.finish import Channels, Clamp, emit_clamp, emit_scale
 
 INPUT, OUTPUT, PLANE, STREAM, CHANNELS, STRIPS, BLOCKS = range(0, 28, 4)  # frame
-BIAS, MULTIPLIER, OFFSET, SHIFT, TARGET, STRIP, ROWS = range(28, 56, 4)
-FRAME = 60
+BIAS, MULTIPLIER, OFFSET, SHIFT, TARGET, STRIP = range(28, 52, 4)
+WEIGHTS = 56
 RESIDENT = ["r4", "r5", "r6", "r7", "r8", "r9"]  # weights that stay in registers
 COPY_COLUMNS = 24  # unrolled
 UNROLL_COLUMNS = 8
@@ -43,6 +47,7 @@ class Depthwise:
 
     window: Window
     clamp: Clamp
+    centred: int | None = None  # the input's zero point, where products with padding are left out
 
     @property
     def rows(self) -> int:
@@ -75,8 +80,19 @@ class Depthwise:
             elif tap == kernel - 1:
                 yield Product(row, tap, "b", "b")
 
+    def meets_rows(self, product: Product, strip: int, q: int) -> bool:
+        """Whether `product` of pair `q` reads a row of the image; `strip` is a strip's number."""
+        first = strip * self.rows * self.window.stride[0] + 2 * q - self.window.before[0]
+        rows = {"": (first, first + 1), "b": (first,), "t": (first + 1,)}[product.value_half]
+        return any(0 <= row < self.window.input[0] for row in rows)
+
+    def meets_column(self, output: int, column: int) -> bool:
+        """Whether tap `column` of output column `output` reads a column of the image."""
+        return 0 <= output * self.window.stride[1] + column - self.window.before[1] < self.window.input[1]
+
     @property
     def resident(self) -> bool:
+        """Whether all weights stay in registers."""
         return len(self.words) * self.window.kernel[1] <= len(RESIDENT)
 
     @property
@@ -106,6 +122,12 @@ class Depthwise:
         stride = self.window.stride[1]
         return 4 * (column % stride * self.phase + column // stride)
 
+    @property
+    def frame(self) -> int:
+        """Bytes of the stack frame; with 9 saved registers a multiple of 8."""
+        weights = 0 if self.resident else 4 * len(self.words) * self.window.kernel[1]
+        return WEIGHTS + weights // 8 * 8 + 12
+
 
 def suits(window: Window) -> bool:
     """Whether the generated code covers this window."""
@@ -120,56 +142,53 @@ def suits(window: Window) -> bool:
 
 
 def stream_of(channels: Channels, kernel: Depthwise, zero_point: int) -> list[int]:
-    """Constants in the order in which the kernel reads them."""
+    """Constants in the order in which the kernel reads them; kernel columns are filled up to whole words."""
     height, width = kernel.window.kernel
-    out = [pair(zero_point, zero_point)]
+    fill = 0 if kernel.centred is not None else zero_point
+    out = [pair(fill, fill)]
     weights: list[list[list[int]]] = channels.weight.reshape(-1, height, width).tolist()
     for c, weight in enumerate(weights):
-        constants = (channels.bias[c], channels.multiplier[c], channels.offset[c], channels.shift[c])
+        centre = 2 * zero_point * sum(map(sum, weight)) if kernel.centred is not None else 0
+        constants = (channels.bias[c] + centre, channels.multiplier[c], channels.shift[c])
         out += [int(value) for value in constants]
         for column in range(width):
-            for tap in kernel.words:
-                below = weight[tap + 1][column] if tap + 1 < height else 0
-                out.append(pair(2 * weight[tap][column], 2 * below))
+            taps = [weight[tap][column] & 0xFF for tap in range(height)] + [0] * (-height % 4)
+            out += [
+                int.from_bytes(bytes(taps[start : start + 4]), "little") for start in range(0, len(taps), 4)
+            ]
     return out
 
 
 def emit_depthwise(code: Assembly, name: str, kernel: Depthwise) -> None:
-    """The function `name`; its stream begins with the input's zero point in two halfwords."""
+    """The function `name`; its stream begins with what padding holds, in two halfwords."""
     window = kernel.window
     code.function(name)
-    code("push {r4-r11, lr}", f"sub sp, #{FRAME}", "add r2, r2, #3", "bic r2, r2, #3")
+    code("push {r4-r11, lr}", f"sub sp, #{kernel.frame}", "add r2, r2, #3", "bic r2, r2, #3")
     code("ldr r4, [r3], #4", "strd r0, r1, [sp]", "strd r2, r3, [sp, #8]")
     _emit_fill(code, kernel.plane // 4)
-    code.set("r0", window.channels)
-    code(f"str r0, [sp, #{CHANNELS}]")
-    start = code.label()
-    _emit_copy(code, kernel)
-    _emit_constants(code, kernel)
-    whole, rest = divmod(window.output[0], kernel.rows)
-    if whole > 1:
-        code.set("r2", whole)
-        code(f"str r2, [sp, #{STRIPS}]")
-        strip = code.label()
-        _emit_strip(code, kernel, kernel.rows)
-        code(f"ldr r2, [sp, #{STRIPS}]", "subs r2, #1", f"str r2, [sp, #{STRIPS}]", f"bne.w {strip}")
-    else:
-        _emit_strip(code, kernel, kernel.rows)
-    if rest:
-        _emit_strip(code, kernel, rest)
-    code(f"ldrd r0, r1, [sp, #{INPUT}]", "adds r0, #1", "adds r1, #1", f"strd r0, r1, [sp, #{INPUT}]")
-    code(f"ldr r2, [sp, #{CHANNELS}]", "subs r2, #1", f"str r2, [sp, #{CHANNELS}]", f"bne.w {start}")
-    code(f"add sp, #{FRAME}", "pop {r4-r11, pc}")
+    with code.counted(window.channels, CHANNELS, "r2"):
+        _emit_copy(code, kernel)
+        _emit_constants(code, kernel)
+        whole, rest = divmod(window.output[0], kernel.rows)
+        if kernel.centred is not None:
+            for strip in range(whole):
+                _emit_strip(code, kernel, kernel.rows, strip)
+        else:
+            with code.counted(whole, STRIPS, "r2"):
+                _emit_strip(code, kernel, kernel.rows, None)
+        if rest:
+            _emit_strip(code, kernel, rest, whole if kernel.centred is not None else None)
+        code(f"ldrd r0, r1, [sp, #{INPUT}]", "adds r0, #1", "adds r1, #1", f"strd r0, r1, [sp, #{INPUT}]")
+    code(f"add sp, #{kernel.frame}", "pop {r4-r11, pc}")
     code.end(name)
 
 
 def _emit_fill(code: Assembly, words: int) -> None:
-    """The plane with zero points from r4."""
+    """The plane with r4."""
     code(*[f"mov r{index}, r4" for index in range(5, 12)])
-    if words >= 8:
-        code.set("r3", words // 8)
-        start = code.label()
-        code("stm r2!, {r4-r11}", "subs r3, #1", f"bne {start}")
+    with code.loop(words // 8, "r3"):
+        if words >= 8:
+            code("stm r2!, {r4-r11}")
     code(*["str r4, [r2], #4"] * (words % 8))
 
 
@@ -179,17 +198,15 @@ def _emit_copy(code: Assembly, kernel: Depthwise) -> None:
     above, left = window.before
     reach = [(window.output[i] - 1) * window.stride[i] + window.kernel[i] - window.before[i] for i in (0, 1)]
     rows, columns = min(window.input[0], reach[0]), min(window.input[1], reach[1])
-    first = 2 if above % 2 == 0 else kernel.line - 2
     code(f"ldr r0, [sp, #{INPUT}]", f"ldr r1, [sp, #{PLANE}]")
     code.add("r1", "r1", above // 2 * kernel.line + above % 2 * 2, "r2")
-    code.set("r10", first)
-    code.set("r11", rows)
-    start = code.label()
-    _emit_copy_row(code, kernel, columns, left)
-    code.add("r0", "r0", window.input[1] * window.channels, "r2")
-    code("add r1, r1, r10")
-    code.set("r2", kernel.line)
-    code("sub r10, r2, r10", "subs r11, #1", f"bne.w {start}")
+    code.set("r10", 2 if above % 2 == 0 else kernel.line - 2)
+    with code.loop(rows, "r11"):
+        _emit_copy_row(code, kernel, columns, left)
+        code.add("r0", "r0", window.input[1] * window.channels, "r2")
+        code("add r1, r1, r10")
+        code.set("r2", kernel.line)
+        code("sub r10, r2, r10")
 
 
 def _emit_copy_row(code: Assembly, kernel: Depthwise, columns: int, left: int) -> None:
@@ -198,12 +215,11 @@ def _emit_copy_row(code: Assembly, kernel: Depthwise, columns: int, left: int) -
         _emit_copy_columns(code, kernel, range(columns), left, ("r0", "r1"))
         return
     whole, rest = divmod(columns, step)
-    code("mov r2, r0", "mov r3, r1", f"mov lr, #{whole}")
-    start = code.label()
-    _emit_copy_columns(code, kernel, range(step), left, ("r2", "r3"))
-    code.add("r2", "r2", step * channels, "r4")
-    code.add("r3", "r3", step // kernel.window.stride[1] * 4, "r4")
-    code("subs lr, #1", f"bne.w {start}")
+    code("mov r2, r0", "mov r3, r1")
+    with code.loop(whole, "lr"):
+        _emit_copy_columns(code, kernel, range(step), left, ("r2", "r3"))
+        code.add("r2", "r2", step * channels, "r4")
+        code.add("r3", "r3", step // kernel.window.stride[1] * 4, "r4")
     _emit_copy_columns(code, kernel, range(rest), left, ("r2", "r3"))
 
 
@@ -216,47 +232,77 @@ def _emit_copy_columns(
     registers = ["r4", "r5", "r6", "r7", "r8", "r9"]
     for start in range(0, len(columns), len(registers)):
         batch = columns[start : start + len(registers)]
-        for register, column in zip(registers, batch, strict=False):
+        used = registers[: len(batch)]
+        for register, column in zip(used, batch, strict=True):
             offset = column * kernel.window.channels - origin
             if offset > MAX_OFFSET:
                 step = offset - kernel.window.channels
                 code(f"addw r12, {base}, #{step}")
                 base, origin, offset = "r12", origin + step, kernel.window.channels
             code(f"ldrsb {register}, [{base}, #{offset}]")
-        for register, column in zip(registers, batch, strict=False):
+        if kernel.centred:
+            code(*[f"sub {register}, {register}, #{kernel.centred}" for register in used])
+        for register, column in zip(used, batch, strict=True):
             code(f"strh {register}, [{target}, #{kernel.place(column + left)}]")
 
 
 def _emit_constants(code: Assembly, kernel: Depthwise) -> None:
-    """The channel's constants into the frame, resident weights into registers, pointers to the start."""
-    code(f"ldr r3, [sp, #{STREAM}]", "ldm r3!, {r4-r7}")
-    code(f"strd r4, r5, [sp, #{BIAS}]", f"strd r6, r7, [sp, #{OFFSET}]")
-    count = len(kernel.words) * kernel.window.kernel[1]
-    code(f"ldr r0, [sp, #{PLANE}]", f"ldr r1, [sp, #{OUTPUT}]")
+    """The channel's constants into the frame, weights into registers or the frame, pointers to the start."""
+    code(f"ldr r3, [sp, #{STREAM}]", "ldm r3!, {r4-r6}")
+    code.set("r7", kernel.clamp.offset)
+    code("lsl r7, r7, r6", f"strd r4, r5, [sp, #{BIAS}]", f"strd r7, r6, [sp, #{OFFSET}]")
+    width, count = kernel.window.kernel[1], len(kernel.words)
     if kernel.resident:
-        code(f"ldm r3!, {{{', '.join(RESIDENT[:count])}}}" if count > 1 else "ldr r4, [r3], #4")
-        code(f"str r3, [sp, #{STREAM}]")
+        for column in range(width):
+            names = RESIDENT[column * count : (column + 1) * count]
+            _emit_weights(code, kernel, names, ["r10", "r11", "r12", "lr"])
     else:
-        code(f"str r3, [sp, #{ROWS}]", f"add r3, #{4 * count}", f"str r3, [sp, #{STREAM}]")
+        code(f"add r1, sp, #{WEIGHTS}")
+        with code.loop(width, "r0"):
+            names = ["r8", "r9", "r10", "r11", "r12", "lr", "r2"][:count]
+            _emit_weights(code, kernel, names, ["r4", "r5", "r6", "r7"])
+            code(*[f"str {name}, [r1], #4" for name in names])
+    code(f"str r3, [sp, #{STREAM}]", f"ldr r0, [sp, #{PLANE}]", f"ldr r1, [sp, #{OUTPUT}]")
+    if not kernel.resident:
         code(f"str r1, [sp, #{TARGET}]")
     code(f"str r0, [sp, #{STRIP}]")
 
 
-def _emit_strip(code: Assembly, kernel: Depthwise, rows: int) -> None:
+def _emit_weights(code: Assembly, kernel: Depthwise, names: list[str], spare: list[str]) -> None:
+    """The vertical pairs of one kernel column, doubled, from its bytes at r3."""
+    groups = -(-kernel.window.kernel[0] // 4)
+    even, odd = spare[0::2][:groups], spare[1::2][:groups]  # taps 0 and 2, 1 and 3 of each word
+    for e, o in zip(even, odd, strict=True):
+        code(f"ldr {o}, [r3], #4", f"sxtb16 {e}, {o}", f"sxtb16 {o}, {o}, ror #8")
+        code(f"sadd16 {e}, {e}, {e}", f"sadd16 {o}, {o}, {o}")
+    for name, tap in zip(names, kernel.words, strict=True):
+        e, o = even[tap // 4], odd[tap // 4]
+        match tap % 4:
+            case 0:
+                code(f"pkhbt {name}, {e}, {o}, lsl #16")
+            case 1:
+                code(f"pkhbt {name}, {o}, {e}")
+            case 2:
+                code(f"pkhtb {name}, {o}, {e}, asr #16")
+            case _:
+                code(f"lsr {name}, {o}, #16")
+                if tap // 4 + 1 < groups:
+                    code(f"pkhbt {name}, {name}, {even[tap // 4 + 1]}, lsl #16")
+
+
+def _emit_strip(code: Assembly, kernel: Depthwise, rows: int, strip: int | None) -> None:
     """`rows` output rows, from the plane rows at STRIP; r0 walks the plane."""
     window = kernel.window
     unroll = UNROLL_COLUMNS // kernel.columns * kernel.columns
     whole, rest = divmod(window.output[1], unroll)
-    if whole == 1:
+    if whole == 1 or strip is not None:
         whole, rest = 0, window.output[1]
     code(f"ldr r0, [sp, #{STRIP}]")
-    if whole:
-        code(f"mov r2, #{whole}", f"str r2, [sp, #{BLOCKS}]")
-        start = code.label()
-        _emit_columns(code, kernel, rows, unroll)
-        code.add("r0", "r0", 4 * unroll, "r2")
-        code(f"ldr r2, [sp, #{BLOCKS}]", "subs r2, #1", f"str r2, [sp, #{BLOCKS}]", f"bne.w {start}")
-    _emit_columns(code, kernel, rows, rest)
+    with code.counted(whole, BLOCKS, "r2"):
+        if whole:
+            _emit_columns(code, kernel, rows, unroll, None)
+            code.add("r0", "r0", 4 * unroll, "r2")
+    _emit_columns(code, kernel, rows, rest, strip)
     code(f"ldr r0, [sp, #{STRIP}]")
     code.add("r0", "r0", rows * window.stride[0] * kernel.line // 2, "r2")
     code(f"str r0, [sp, #{STRIP}]")
@@ -269,7 +315,7 @@ def _emit_strip(code: Assembly, kernel: Depthwise, rows: int) -> None:
         code(f"str r1, [sp, #{TARGET}]")
 
 
-def _emit_columns(code: Assembly, kernel: Depthwise, rows: int, columns: int) -> None:
+def _emit_columns(code: Assembly, kernel: Depthwise, rows: int, columns: int, strip: int | None) -> None:
     """Outputs of `columns` columns from r0 on; the output pointer advances past them."""
     channels = kernel.window.channels
     line = kernel.window.output[1] * channels
@@ -277,7 +323,7 @@ def _emit_columns(code: Assembly, kernel: Depthwise, rows: int, columns: int) ->
     written = 0
     for first in range(0, columns, kernel.columns):
         count = min(kernel.columns, columns - first)
-        sums = _emit_block(code, kernel, rows, first, count)
+        sums = _emit_block(code, Block(kernel, rows, first, count, strip))
         last = first + count == columns
         _emit_finish(code, kernel, sums)
         if not kernel.resident:
@@ -294,16 +340,22 @@ def _emit_columns(code: Assembly, kernel: Depthwise, rows: int, columns: int) ->
                 code(f"str lr, [sp, #{TARGET}]")
 
 
-def _emit_block(code: Assembly, kernel: Depthwise, rows: int, first: int, count: int) -> list[str]:
-    """Sums of `rows` rows and `count` columns, column by column."""
-    pool = ["r10", "r11", "r12", "lr"] if kernel.resident else [f"r{index}" for index in range(4, 12)]
-    sums = pool[: rows * count]
-    code(f"ldr {sums[-1]}, [sp, #{BIAS}]")
-    if kernel.resident:
-        _emit_resident(code, kernel, rows, first, sums)
-    else:
-        _emit_streamed(code, kernel, rows, first, sums)
-    return sums
+@dataclass(frozen=True)
+class Block:
+    """Outputs that are summed at once."""
+
+    kernel: Depthwise
+    rows: int
+    first: int  # column, from r0
+    count: int  # columns
+    strip: int | None  # number, where the place in the image is known
+
+    def meets(self, product: Product, q: int, c: int, column: int) -> bool:
+        """Whether a product may be other than zero."""
+        if self.strip is None:
+            return True
+        kernel = self.kernel
+        return kernel.meets_rows(product, self.strip, q) and kernel.meets_column(self.first + c, column)
 
 
 class _Sums:
@@ -314,52 +366,91 @@ class _Sums:
 
     def add(self, index: int, weight: str, value: str, product: Product) -> None:
         total = self.sums[index]
+        if total == self.sums[-1]:
+            self.begin()
         source = total if total in self.begun else self.sums[-1]
-        assert total != self.sums[-1] or total in self.begun or len(self.begun) == len(self.sums) - 1
         self.begun.add(total)
         halves = product.weight_half + product.value_half
         self.code(f"{f'smla{halves}' if halves else 'smlad'} {total}, {weight}, {value}, {source}")
 
+    def begin(self) -> None:
+        """Give the bias to all that have not begun."""
+        missing = [total for total in self.sums[:-1] if total not in self.begun]
+        self.code(*[f"mov {total}, {self.sums[-1]}" for total in missing])
+        self.begun.update(self.sums)
 
-def _emit_resident(code: Assembly, kernel: Depthwise, rows: int, first: int, sums: list[str]) -> None:
+
+def _emit_block(code: Assembly, block: Block) -> list[str]:
+    """Sums of a block, column by column."""
+    resident = block.kernel.resident
+    pool = ["r10", "r11", "r12", "lr"] if resident else [f"r{index}" for index in range(4, 12)]
+    sums = pool[: block.rows * block.count]
+    code(f"ldr {sums[-1]}, [sp, #{BIAS}]")
+    total = _Sums(code, sums)
+    (_emit_resident if resident else _emit_streamed)(code, block, total)
+    if sums[-1] not in total.begun:
+        total.begin()
+    return sums
+
+
+def _emit_resident(code: Assembly, block: Block, total: _Sums) -> None:
+    kernel = block.kernel
     width, stride = kernel.window.kernel[1], kernel.window.stride[1]
-    count, total = len(sums) // rows, _Sums(code, sums)
-    for q, products in enumerate(kernel.products(rows)):
+    for q, products in enumerate(kernel.products(block.rows)):
         for phase in range(min(stride, width)):
-            reach = count + (width - 1 - phase) // stride
-            for start in range(0, reach, 2):
-                registers = ["r2", "r3"][: reach - start]
-                offset = q * kernel.line + 4 * (phase * kernel.phase + first + start)
-                code.load_words(registers, "r0", offset)
-                for index, register in enumerate(registers, start):
-                    for c in range(count):
-                        column = phase + (index - c) * stride
-                        for product in products if 0 <= column < width else []:
-                            word = column * len(kernel.words) + kernel.words.index(product.word)
-                            total.add(c * rows + product.row, RESIDENT[word], register, product)
+            work = [
+                [
+                    (c, phase + (index - c) * stride, product)
+                    for c in range(block.count)
+                    for product in products
+                    if 0 <= phase + (index - c) * stride < width
+                    and block.meets(product, q, c, phase + (index - c) * stride)
+                ]
+                for index in range(block.count + (width - 1 - phase) // stride)
+            ]
+            base = q * kernel.line + 4 * (phase * kernel.phase + block.first)
+            for value, (c, column, product) in _loaded(code, work, "r0", base):
+                word = column * len(kernel.words) + kernel.words.index(product.word)
+                total.add(c * block.rows + product.row, RESIDENT[word], value, product)
 
 
-def _emit_streamed(code: Assembly, kernel: Depthwise, rows: int, first: int, sums: list[str]) -> None:
+def _emit_streamed(code: Assembly, block: Block, total: _Sums) -> None:
+    kernel = block.kernel
     width, stride = kernel.window.kernel[1], kernel.window.stride[1]
-    count, total = len(sums) // rows, _Sums(code, sums)
-    code(f"ldr r1, [sp, #{ROWS}]")
     for column in range(width):
-        for q, products in enumerate(kernel.products(rows)):
-            words = sorted({product.word for product in products})
+        for q, products in enumerate(kernel.products(block.rows)):
+            work = [
+                [(c, column, product) for product in products if block.meets(product, q, c, column)]
+                for c in range(block.count)
+            ]
+            words = sorted({product.word for each in work for _, _, product in each})
             places = [column * len(kernel.words) + kernel.words.index(word) for word in words]
             names = dict(zip(words, ["r12", "lr"], strict=False))
-            if len(places) == 2 and places[1] != places[0] + 1:
-                for name, place in zip(names.values(), places, strict=True):
-                    code.load_words([name], "r1", 4 * place)
-            else:
-                code.load_words([*names.values()], "r1", 4 * places[0])
-            place = column % stride * kernel.phase + column // stride + first
-            for start in range(0, count, 2):
-                registers = ["r2", "r3"][: count - start]
-                code.load_words(registers, "r0", q * kernel.line + 4 * (place + start))
-                for c, register in enumerate(registers, start):
-                    for product in products:
-                        total.add(c * rows + product.row, names[product.word], register, product)
+            together = len(places) == 2 and places[1] == places[0] + 1
+            for group in [words] if together else [[word] for word in words]:
+                first = WEIGHTS + 4 * (column * len(kernel.words) + kernel.words.index(group[0]))
+                code.load_words([names[word] for word in group], "sp", first)
+            place = column % stride * kernel.phase + column // stride + block.first
+            for value, (c, _, product) in _loaded(code, work, "r0", q * kernel.line + 4 * place):
+                total.add(c * block.rows + product.row, names[product.word], value, product)
+
+
+Work = tuple[int, int, Product]  # output column of the block, kernel column, product
+
+
+def _loaded(code: Assembly, work: list[list[Work]], base: str, offset: int) -> Iterator[tuple[str, Work]]:
+    """The products with each word from `base + offset` on, after its load; unused words are not loaded."""
+    index = 0
+    while index < len(work):
+        if not work[index]:
+            index += 1
+            continue
+        registers = ["r2", "r3"][: 2 if index + 1 < len(work) and work[index + 1] else 1]
+        code.load_words(registers, base, offset + 4 * index)
+        for position, register in enumerate(registers, index):
+            for each in work[position]:
+                yield register, each
+        index += len(registers)
 
 
 def _emit_finish(code: Assembly, kernel: Depthwise, sums: list[str]) -> None:

@@ -5,8 +5,9 @@ accumulator. The rounding shift by e, ties away from zero, is
 
     (x + half - (x < 0)) >> e,  half = 2**(e - 1),
 
-and adding zero_point * 2**e to half adds the zero point to the result. SMMLAR adds
-that sum on the way. The sign of acc serves as the sign of x: they differ only where
+and adding zero_point * 2**e to half, which makes (2 * zero_point + 1) << (e - 1), adds
+the zero point to the result. SMMLAR adds that sum on the way. The last bit of the shift
+is an operand of SSAT, so streams hold e - 1. The sign of acc serves as the sign of x: they differ only where
 acc < 0 and x = 0, and half - 1 >> e is half >> e = 0 there for e >= 1. Where the
 activation clamps at or above real zero no correction is needed: negative values end
 at the clamp with it or without it.
@@ -32,6 +33,12 @@ class Clamp:
     signed: bool  # whether values below real zero survive the clamp
     low: int
     high: int
+    zero_point: int
+
+    @property
+    def offset(self) -> int:
+        """What is added before the shift, itself shifted by e - 1."""
+        return 2 * self.zero_point + 1
 
 
 @dataclass(frozen=True)
@@ -39,10 +46,9 @@ class Channels:
     """Constants of the output channels; accumulators are doubled, so weights or activations must be."""
 
     weight: Int64[np.ndarray, "out taps"]  # zero where a channel's output is constant
-    bias: Int64[np.ndarray, " out"]  # doubled, the input's zero point folded in
+    bias: Int64[np.ndarray, " out"]  # doubled, the input's zero point folded in; of a constant, 8 times that
     multiplier: Int64[np.ndarray, " out"]
-    offset: Int64[np.ndarray, " out"]
-    shift: Int64[np.ndarray, " out"]  # right
+    shift: Int64[np.ndarray, " out"]  # e - 1
     clamp: Clamp
 
 
@@ -50,7 +56,8 @@ def channels_of(graph: Graph, op: Conv2D | DepthwiseConv2D) -> Channels | None:
     """The constants of `op`, or None where some channel needs the general arithmetic.
 
     Channels whose output is the same for every input (dead ones, whose biases and
-    shifts would not fit) become that constant.
+    shifts would not fit) become that constant: 8 * value * 2**30 rounds to 2 * value,
+    shifted by one.
     """
     axis = 3 if isinstance(op, DepthwiseConv2D) else 0
     weight = np.moveaxis(op.weight.astype(np.int64), axis, 0).reshape(len(op.bias), -1)
@@ -66,22 +73,21 @@ def channels_of(graph: Graph, op: Conv2D | DepthwiseConv2D) -> Channels | None:
     most = bias + np.maximum(weight * INT8_MIN, weight * INT8_MAX).sum(axis=1)
     value = finish(least)
     constant = value == finish(most)
-    shift = np.where(constant, 1, -factors.shift)
-    multiplier = np.where(constant, 0, factors.multiplier)
-    offset = np.where(constant, value, output.zero_point) << np.clip(shift, 0, MAX_SHIFT)
-    offset += np.where(constant, 0, np.int64(1) << np.clip(shift - 1, 0, MAX_SHIFT))
+    shift = np.where(constant, 0, -factors.shift - 1)
     largest = np.where(constant, 0, np.maximum(abs(least), abs(most)))
-    fits = (shift >= 1) & (shift <= MAX_SHIFT) & (largest < 2**30)
-    fits &= abs(high_multiply(largest, multiplier)) + abs(offset) < 2**31 - 2
+    clamp = Clamp(low < output.zero_point, low, high, output.zero_point)
+    fits = (shift >= 0) & (shift < MAX_SHIFT) & (largest < 2**30)
+    fits &= (
+        high_multiply(largest, factors.multiplier) + abs(clamp.offset << shift.clip(0, MAX_SHIFT)) < 2**31 - 2
+    )
     if not fits.all():
         return None
     return Channels(
         weight=np.where(constant[:, None], 0, weight),
-        bias=2 * np.where(constant, 0, bias),
-        multiplier=multiplier,
-        offset=offset,
+        bias=np.where(constant, 8 * (value - output.zero_point), 2 * bias),
+        multiplier=np.where(constant, 1 << 30, factors.multiplier),
         shift=shift,
-        clamp=Clamp(low < output.zero_point, low, high),
+        clamp=clamp,
     )
 
 
@@ -95,11 +101,11 @@ def emit_scale(code: Assembly, sums: list[str], factors: tuple[str, str], clamp:
 
 
 def emit_clamp(code: Assembly, sums: list[str], shift: str, clamp: Clamp) -> None:
-    """Sum = clamp(sum >> shift); `shift` is a register of which the lowest byte counts."""
+    """Sum = clamp(sum >> shift + 1); `shift` is a register of which the lowest byte counts."""
     for value in sums:
         code(f"asr {value}, {value}, {shift}")
     for value in sums:
-        code(f"ssat {value}, #8, {value}")
+        code(f"ssat {value}, #8, {value}, asr #1")
     emit_clamp_bounds(code, sums, clamp)
 
 

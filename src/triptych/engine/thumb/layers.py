@@ -6,7 +6,7 @@ an immediate offset, or channels whose factor is above one half.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from triptych.engine.integer import quantization_of
@@ -20,6 +20,7 @@ from triptych.engine.thumb.matrix import Blocking, Shape
 from triptych.graph.memory import CONV2D_MAX_TAPS
 from triptych.graph.ops import Add, Conv2D, DepthwiseConv2D, Graph, Op, paddings_of
 
+SMALL_MAP = 6  # rows and columns of output up to which a depthwise map is unrolled whole
 Kernel = Convolution | Depthwise | Sum
 
 
@@ -63,12 +64,30 @@ def _convolution(graph: Graph, op: Conv2D, blocking: Blocking, *, backwards: boo
 
 
 def _depthwise(graph: Graph, op: DepthwiseConv2D) -> Layer | None:
+    op = cropped(graph, op)
     channels, window = channels_of(graph, op), window_of(graph, op)
     if channels is None or not depthwise.suits(window):
         return None
-    kernel = Depthwise(window, channels.clamp)
     zero_point = quantization_of(graph, op.input).zero_point
+    small = window.output[0] <= SMALL_MAP and window.output[1] <= SMALL_MAP and any(window.padded)
+    kernel = Depthwise(window, channels.clamp, zero_point if small else None)
     return Layer(kernel, tuple(depthwise.stream_of(channels, kernel, zero_point)), op.input, None)
+
+
+def cropped(graph: Graph, op: DepthwiseConv2D) -> DepthwiseConv2D:
+    """`op` without the rows and columns of its kernel that never meet the image: the same function."""
+    size, kernel, output = graph[op.input].shape[1:3], op.weight.shape[1:3], graph[op.output].shape[1:3]
+    paddings = paddings_of(size, kernel, op.stride, op.padding)
+    spans, kept = [], []
+    for n, k, out, stride, (before, after) in zip(size, kernel, output, op.stride, paddings, strict=True):
+        first = max(0, before - (out - 1) * stride)
+        end = min(k, n + before)
+        if first >= end:  # no window meets the image
+            first, end = 0, k
+        spans.append((first, end))
+        kept.append((before - first, after - (k - end)))
+    (top, bottom), (left, right) = spans
+    return replace(op, weight=op.weight[:, top:bottom, left:right], padding=(kept[0], kept[1]))
 
 
 def window_of(graph: Graph, op: Conv2D | DepthwiseConv2D) -> Window:

@@ -62,7 +62,8 @@ def stream_of(channels: Channels, order: Int64[np.ndarray, " taps"], blocking: B
         out += _weights([rows[c] for c in block], blocking)
         for c in block:
             shift = int(channels.shift[c]) | (last if c == block[-1] else 0)
-            out += [int(channels.multiplier[c]), int(channels.offset[c]), shift]
+            offset = channels.clamp.offset << int(channels.shift[c])
+            out += [int(channels.multiplier[c]), offset, shift]
     return out
 
 
