@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import graphs
 
-from triptych.graph.arena import Lifetime, Overlap, lower_bound, peak_of, plan_arena
+from triptych.graph.arena import plan_arena
+from triptych.graph.lifetime import Lifetime, Overlap, lower_bound, peak_of
 from triptych.graph.memory import in_place, lifetimes, plan
 from triptych.graph.ops import AveragePool2D, Conv2D, Graph, MaxPool2D, Op, Pool, inputs_of, paddings_of
 from triptych.graph.overlap import PIXELS
@@ -37,6 +38,7 @@ def root(span: Lifetime, all_spans: list[Lifetime]) -> str:
     return span.name
 
 
+@settings(deadline=None)
 @given(spans())
 def test_lifetimes_that_meet_never_share_bytes_unless_declared(found: list[Lifetime]):
     """The generated C has no other protection against one tensor overwriting another."""
@@ -51,6 +53,7 @@ def test_lifetimes_that_meet_never_share_bytes_unless_declared(found: list[Lifet
             assert at[a.name] + a.size <= at[b.name] or at[b.name] + b.size <= at[a.name]
 
 
+@settings(deadline=None)
 @given(spans())
 def test_aliases_share_an_offset_and_no_plan_beats_the_bound(found: list[Lifetime]):
     """A peak below the bytes alive at once would mean that the accounting is wrong."""

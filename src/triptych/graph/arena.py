@@ -1,143 +1,106 @@
-"""Lifetimes into one arena of bytes: placement, and the bound that no placement beats.
+"""The lowest arena for lifetimes: first-fit over a few orderings, then a search below them.
 
-A lifetime is a rectangle: its bytes, over the operators during which it holds a
-value. Two rectangles that meet in time must not meet in space, unless one aliases
-the other or may overlap it from one side. Finding the lowest arena is NP-hard
-(dynamic storage allocation): first-fit over a few orderings, then over orderings
-repaired at whatever set the peak, until the bound is met or the attempts are used up.
+Finding the lowest arena is NP-hard (dynamic storage allocation). The search places
+lifetimes in the order of the network, at a few offsets each, and steps back where
+nothing is left. It stops at the lower bound, where the plan is optimal.
 
 Source: Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net
 Inference" (2020), greedy by size and by breadth.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-REPAIRS = 64  # orderings tried after the known ones
+from triptych.graph.lifetime import Group, Lifetime, distances_between, groups_of, lower_bound, peak_of
 
+STEPS = 300  # placements that the search tries under one limit
+LIMITS = 3  # limits tried between the bound and the best first-fit
 
-@dataclass(frozen=True)
-class Overlap:
-    """May meet the lifetime `over` in time and space, if it begins far enough from where that begins.
-
-    At least `below` bytes below it, or at least `above` bytes above it.
-    """
-
-    over: str
-    below: int
-    above: int
-
-
-@dataclass(frozen=True)
-class Lifetime:
-    """`size` bytes that hold a value during operators `first` to `last`, both included.
-
-    `alias` names an earlier lifetime whose offset this one takes over; `overlap` an
-    earlier one, which ends at `first`, that it may partly overwrite. At most one
-    overlap begins during an operator.
-    """
-
-    name: str
-    size: int
-    first: int
-    last: int
-    alias: str | None = None
-    overlap: Overlap | None = None
-
-    def meets(self, other: "Lifetime") -> bool:
-        """Whether both hold a value during some operator."""
-        return self.first <= other.last and other.first <= self.last
-
-
-Group = list[Lifetime]  # one offset: a lifetime and those that alias it
 Ordering = Callable[[Group], tuple[int, int]]  # first-fit places the smallest key first
 
 
 def plan_arena(spans: Iterable[Lifetime], orderings: Sequence[Ordering] | None = None) -> dict[str, int]:
-    """Offset of each lifetime: the lowest first-fit plan of `orderings`, else of the known and repairs."""
+    """Offset of each lifetime: the lowest first-fit plan of `orderings`, else the lowest that is found."""
     spans = list(spans)
-    groups = _groups(spans)
+    groups = groups_of(spans)
     bound = lower_bound(spans)
     best: dict[str, int] = {}
-    order: list[Group] = []
-    for key in orderings or ORDERINGS:
-        candidate = sorted(groups, key=key)
-        at = _first_fit(candidate)
+    for order in orderings or ORDERINGS:
+        at = _first_fit(sorted(groups, key=order))
         if not best or peak_of(spans, at) < peak_of(spans, best):
-            best, order = at, candidate
-        if peak_of(spans, best) == bound:
-            break
-    return best if orderings else _repair(spans, order, best, bound)
-
-
-def _repair(spans: list[Lifetime], order: list[Group], best: dict[str, int], bound: int) -> dict[str, int]:
-    """Place what reached the peak earlier, again and again, as long as something new comes up."""
-    at, seen = best, {tuple(group[0].name for group in order)}
-    for _ in range(REPAIRS):
-        if peak_of(spans, best) == bound:
-            break
-        peak = peak_of(spans, at)
-        culprit = next(i for i, group in enumerate(order) if peak_of(group, at) == peak)
-        moves = (
-            [*order[:to], order[culprit], *order[to:culprit], *order[culprit + 1 :]] for to in range(culprit)
-        )
-        fresh = next((move for move in moves if tuple(group[0].name for group in move) not in seen), None)
-        if fresh is None:
-            break
-        order = fresh
-        seen.add(tuple(group[0].name for group in order))
-        at = _first_fit(order)
-        if peak_of(spans, at) < peak_of(spans, best):
             best = at
+        if peak_of(spans, best) == bound:
+            return best
+    return best if orderings else _lower(spans, best, bound)
+
+
+def _lower(spans: list[Lifetime], best: dict[str, int], bound: int) -> dict[str, int]:
+    """A plan below `best`, at the bound if one is found there, else `best` itself."""
+    excess = peak_of(spans, best) - bound
+    for part in range(LIMITS):
+        found = Search(spans, bound + excess * part // LIMITS).run()
+        if found is not None:
+            return found
     return best
 
 
-def peak_of(spans: Iterable[Lifetime], at: dict[str, int]) -> int:
-    """Bytes of the arena under offsets `at`."""
-    return max((at[span.name] + span.size for span in spans), default=0)
+class Search:
+    """Depth-first: each group of lifetimes at offsets that touch others, or leave room for later ones."""
 
+    def __init__(self, spans: Iterable[Lifetime], limit: int) -> None:
+        self.limit, self.steps = limit, STEPS
+        self.groups = sorted(groups_of(spans), key=lambda group: group[0].first)
+        n = len(self.groups)
+        self.before = [self._apart(i, range(i)) for i in range(n)]
+        self.after = [
+            {_largest(self.groups[j]) for j, _ in self._apart(i, range(i + 1, n))} for i in range(n)
+        ]
+        ends = [max(j for j in range(n) if j == i or self._meet(i, j)) for i in range(n)]
+        self.relevant = [[j for j in range(i) if ends[j] >= i] for i in range(n)]  # to group i or a later one
+        self.at = [0] * n
+        self.failed: set[tuple[int, ...]] = set()
 
-def lower_bound(spans: Iterable[Lifetime]) -> int:
-    """The most bytes that must be apart during one operator: no arena is smaller.
+    def run(self) -> dict[str, int] | None:
+        """Offsets within the limit, or None where none was found."""
+        if not self._place(0):
+            return None
+        return {span.name: at for group, at in zip(self.groups, self.at, strict=True) for span in group}
 
-    Aliases count once, and a pair that may overlap as the shorter of its two ways
-    to lie (`_extent`).
-    """
-    groups = _groups(spans)
-    apart: Counter[int] = Counter()
-    for group in groups:
-        first, last = min(span.first for span in group), max(span.last for span in group)
-        for step in range(first, last + 1):
-            apart[step] += _alive(group, step)
-    home = {span.name: group for group in groups for span in group}
-    for span, overlap in ((span, span.overlap) for group in groups for span in group):
-        if overlap:
-            size, other = (_alive(home[name], span.first) for name in (span.name, overlap.over))
-            apart[span.first] += _extent(overlap, size, other) - size - other
-    return max(apart.values(), default=0)
+    def _place(self, i: int) -> bool:
+        if i == len(self.groups):
+            return True
+        state = (i, *(self.at[j] for j in self.relevant[i]))
+        if state in self.failed:
+            return False
+        for offset in self._offsets(i):
+            self.steps -= 1
+            self.at[i] = offset
+            if self.steps < 0 or self._place(i + 1):
+                return self.steps >= 0
+        self.failed.add(state)
+        return False
 
+    def _offsets(self, i: int) -> Iterator[int]:
+        """Where group i may begin, from below."""
+        top = self.limit - _largest(self.groups[i])
+        touching = {self.at[j] + step for j, (below, above) in self.before[i] for step in (-below, above)}
+        with_room = {offset for size in self.after[i] for offset in (size, top - size)}
+        for offset in sorted({0, top} | touching | with_room):
+            distances = ((offset - self.at[j], pair) for j, pair in self.before[i])
+            if 0 <= offset <= top and all(d <= -below or d >= above for d, (below, above) in distances):
+                yield offset
 
-def _extent(overlap: Overlap, size: int, other: int) -> int:
-    """Fewest bytes that a lifetime of `size` and the one of `other` bytes that it overlaps take together."""
-    return min(max(size, overlap.below + other), max(other, overlap.above + size), size + other)
+    def _apart(self, i: int, others: Iterable[int]) -> list[tuple[int, tuple[int, int]]]:
+        """Distances that group i must keep from each of the `others` that it meets."""
+        return [
+            (j, distances_between(a, b))
+            for j in others
+            for a in self.groups[i]
+            for b in self.groups[j]
+            if a.meets(b)
+        ]
 
-
-def _alive(group: Group, step: int) -> int:
-    return max((span.size for span in group if span.first <= step <= span.last), default=0)
-
-
-def _groups(spans: Iterable[Lifetime]) -> list[Group]:
-    home: dict[str, Group] = {}
-    groups: list[Group] = []
-    for span in spans:
-        if span.alias is None:
-            home[span.name] = [span]
-            groups.append(home[span.name])
-        else:
-            home[span.name] = home[span.alias]
-            home[span.name].append(span)
-    return groups
+    def _meet(self, i: int, j: int) -> bool:
+        return any(a.meets(b) for a in self.groups[i] for b in self.groups[j])
 
 
 def _largest(group: Group) -> int:
@@ -185,7 +148,7 @@ def _lowest(group: Group, placed: list[Lifetime], at: dict[str, int]) -> int:
         for span in group
         for other in placed
         if span.meets(other)
-        for below, above in [_distances(span, other)]
+        for below, above in [distances_between(span, other)]
     )
     offset = 0
     for start, end in forbidden:
@@ -193,12 +156,3 @@ def _lowest(group: Group, placed: list[Lifetime], at: dict[str, int]) -> int:
             break
         offset = max(offset, end)
     return offset
-
-
-def _distances(span: Lifetime, other: Lifetime) -> tuple[int, int]:
-    """Bytes by which `span`, alive together with `other`, must begin below or above where that begins."""
-    if span.overlap and span.overlap.over == other.name:
-        return span.overlap.below, span.overlap.above
-    if other.overlap and other.overlap.over == span.name:
-        return other.overlap.above, other.overlap.below
-    return span.size, other.size

@@ -2,7 +2,7 @@
 
 What the kernels allow: depthwise and Add write over an input that dies there,
 convolutions and pools partly so (`graph/overlap.py`). What is placed where, and the
-bound that no placement beats: `graph/arena.py`.
+bound that no placement beats: `graph/arena.py`, `graph/lifetime.py`.
 
 Source: MCUNet (NeurIPS 2020), section 3.2, in-place depthwise.
 """
@@ -10,7 +10,8 @@ Source: MCUNet (NeurIPS 2020), section 3.2, in-place depthwise.
 import math
 from dataclasses import dataclass
 
-from triptych.graph.arena import Lifetime, lower_bound, peak_of, plan_arena
+from triptych.graph.arena import plan_arena
+from triptych.graph.lifetime import Lifetime, lower_bound, peak_of
 from triptych.graph.ops import (
     Add,
     Conv2D,

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from triptych.graph.arena import Overlap
+from triptych.graph.lifetime import Overlap
 from triptych.graph.ops import AveragePool2D, Conv2D, Graph, MaxPool2D, Op, Pair, paddings_of
 
 PIXELS = 4  # a kernel may read this many output pixels' windows before, or while, it writes any of them

@@ -7,7 +7,8 @@ tail, 8 bytes a channel and 14 to 37 KiB of structures (fitted to five published
 rows), comes on top and belongs to the reserve.
 """
 
-from triptych.graph.arena import Lifetime, by_size, lower_bound, peak_of, plan_arena
+from triptych.graph.arena import by_size, plan_arena
+from triptych.graph.lifetime import Lifetime, lower_bound, peak_of
 from triptych.graph.ops import Conv2D, DepthwiseConv2D, Graph, inputs_of
 
 

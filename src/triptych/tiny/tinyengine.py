@@ -10,7 +10,8 @@ does, and our own planner counts what is written.
 
 from dataclasses import dataclass, replace
 
-from triptych.graph.arena import Lifetime, by_size, lower_bound, peak_of, plan_arena
+from triptych.graph.arena import by_size, plan_arena
+from triptych.graph.lifetime import Lifetime, lower_bound, peak_of
 from triptych.graph.memory import lifetimes
 from triptych.graph.ops import Add, Conv2D, DepthwiseConv2D, Graph, Op
 
