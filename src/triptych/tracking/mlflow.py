@@ -7,13 +7,15 @@ never a training.
 
 import csv
 import json
+import logging
 import os
 import sqlite3
 import subprocess
+import textwrap
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +28,13 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Metric
 
 SQLITE = "sqlite:///"
+TURN_SECONDS = 60  # the longest wait for the other jobs of a sweep
+SLOW_SECONDS = 2.0  # a row that takes longer is the last one sent while training runs
 PRIVATE_PREFIX = "private_"  # files computed on private data: uploaded only on request
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")  # a mute server must not hold a stage for minutes
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 
@@ -72,9 +77,21 @@ def connect(uri: str) -> "MlflowClient":
     """A client of the store at `uri`, created where it is a SQLite file."""
     from mlflow import MlflowClient
 
+    # MLflow prints the whole traceback of a failure that `tolerate` tells in one line
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     uri = resolve_uri(uri)
     ensure_store(uri)
     return MlflowClient(uri)
+
+
+def writing(client: "MlflowClient") -> AbstractContextManager[object]:
+    """Held while something is written: the jobs of a sweep take turns with a SQLite store.
+
+    SQLite refuses at once, without waiting, to let a transaction write that read before another wrote.
+    """
+    if not client.tracking_uri.startswith(SQLITE):
+        return nullcontext()
+    return FileLock(f"{client.tracking_uri.removeprefix(SQLITE)}.lock", timeout=TURN_SECONDS)
 
 
 @contextmanager
@@ -83,8 +100,9 @@ def tolerate() -> Iterator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001  # whatever a store can raise must not stop work
+        reason = textwrap.shorten(str(error), 240, placeholder=" ...")  # SQL and its values may follow
         warnings.warn(
-            f"MLflow did not take this ({type(error).__name__}: {error}); the files are complete, "
+            f"MLflow did not take this ({type(error).__name__}: {reason}); the files are complete, "
             "`python -m pipelines.sync` brings the store up to date",
             stacklevel=3,
         )
@@ -96,10 +114,12 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
 
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        with suppress(MlflowException):  # a sibling was faster
+        try:
             return client.create_experiment(name)
-        experiment = client.get_experiment_by_name(name)
-    assert experiment is not None
+        except MlflowException:
+            experiment = client.get_experiment_by_name(name)  # a sibling was faster
+            if experiment is None:
+                raise
     return experiment.experiment_id
 
 
@@ -121,7 +141,12 @@ def git_tags() -> dict[str, str]:
 
 def open_run(client: "MlflowClient", experiment: str, *, stage: str, fingerprint: str) -> str:
     """The run of this fingerprint: found (cache hit, killed attempt) or created."""
-    where = experiment_id(client, experiment)
+    with writing(client):
+        where = experiment_id(client, experiment)
+        return _find_or_create(client, where, stage=stage, fingerprint=fingerprint)
+
+
+def _find_or_create(client: "MlflowClient", where: str, *, stage: str, fingerprint: str) -> str:
     query = f"tags.`triptych.fingerprint` = '{fingerprint}'"
     found = client.search_runs([where], query, order_by=["attributes.start_time ASC"], max_results=1)
     if found:
@@ -162,13 +187,21 @@ def publish(client: "MlflowClient", experiment: str, folder: Path, *, private: b
     Reads `run.json` (stage, fingerprint, config), `metrics.json`, `*.csv` curves
     and the pictures. Repeating it changes nothing.
     """
-    from mlflow.entities import Metric, Param
-
     info = read_json(folder / "run.json")
     run_id = open_run(client, experiment, stage=info["stage"], fingerprint=info["fingerprint"])
+    with writing(client):
+        _fill(client, run_id, info, folder, private=private)
+    return run_id
+
+
+def _fill(
+    client: "MlflowClient", run_id: str, info: Mapping[str, Any], folder: Path, *, private: bool
+) -> None:
+    from mlflow.entities import Metric, Param
+
     run = client.get_run(run_id)
     if run.info.status == "FINISHED" and run.data.tags.get("triptych.published") == "true":
-        return run_id
+        return
     now = int(time.time() * 1000)
     params = [Param(k, v[:6000]) for k, v in flatten(info["config"]).items() if k not in run.data.params]
     metrics = [Metric(k, v, now, 0) for k, v in flatten_metrics(read_json(folder / "metrics.json"))]
@@ -184,7 +217,6 @@ def publish(client: "MlflowClient", experiment: str, folder: Path, *, private: b
     client.log_inputs(run_id, _datasets(info.get("data", {})))
     client.set_tag(run_id, "triptych.published", "true")
     client.set_terminated(run_id)
-    return run_id
 
 
 def _datasets(data: Mapping[str, str]) -> list["DatasetInput"]:
@@ -225,22 +257,28 @@ def flatten_metrics(values: Mapping[str, Any], prefix: str = "") -> Iterator[tup
 def live_sink(
     uri: str, experiment: str, *, stage: str, fingerprint: str
 ) -> Callable[[int, Mapping[str, float]], None]:
-    """A function that sends one row of a curve at once; after a first failure it stays quiet."""
+    """A function that sends one row of a curve at once.
+
+    After a first failure, or a row that took longer than `SLOW_SECONDS`, it stays
+    quiet: training does not wait for a store, and `publish` sends what is missing.
+    """
     state: dict[str, Any] = {}
 
     def send(step: int, row: Mapping[str, float]) -> None:
         from mlflow.entities import Metric
 
-        if state.get("failed"):
+        if state.get("quiet"):
             return
-        state["failed"] = True  # until this call has succeeded
+        state["quiet"] = True  # until this call has succeeded in time
         with tolerate():
             if "client" not in state:
                 state["client"] = connect(uri)
                 state["run"] = open_run(state["client"], experiment, stage=stage, fingerprint=fingerprint)
             now = int(time.time() * 1000)
             metrics = [Metric(name, value, now, step) for name, value in row.items()]
-            state["client"].log_batch(state["run"], metrics=metrics)
-            state["failed"] = False
+            start = time.monotonic()
+            with writing(state["client"]):
+                state["client"].log_batch(state["run"], metrics=metrics)
+            state["quiet"] = time.monotonic() - start > SLOW_SECONDS
 
     return send
