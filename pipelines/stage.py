@@ -7,11 +7,13 @@ Results appear in the output folder one whole file at a time, `run.json` last,
 and are then published to MLflow.
 """
 
+import errno
 import logging
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from triptych.data.prepared import Split
 
 Metrics = Mapping[str, Any]
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 ROOT = Path(__file__).resolve().parent.parent
 FUNCTIONS: dict[str, Callable[["Stage"], Metrics]] = {}  # by script, for callers without Hydra
 
@@ -196,13 +199,28 @@ def run_stage(name: str, function: Callable[[Stage], Metrics], config: Config, o
     _set_up_process(config)
     stage = Stage(read_declaration(ROOT, name), config, Path(config.inputs), partial)
     stage.digests  # noqa: B018  # fails early where an input is missing
-    with recorded(stage.inputs, partial) as opened:
+    with recorded(stage.inputs, partial) as opened, room_on_disk(out):
         metrics = function(stage)
     require_declared(opened, stage.declaration.deps, name)
     write_json(partial / "metrics.json", metrics)
     write_json(partial / "run.json", {**stage.record, "opened": sorted(opened)})
     _reveal(partial, out)
     shutil.rmtree(stage.checkpoints, ignore_errors=True)
+
+
+@contextmanager
+def room_on_disk(out: Path) -> Iterator[None]:
+    """Turn a full or read-only disk, whoever writes to it, into an OutputError with the fix."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        raise OutputError(
+            f"cannot write the results of {out}{where}: {error.strerror}; free the disk and run the same "
+            "command again: a training goes on from its last checkpoint"
+        ) from error
 
 
 def _set_up_process(config: Config) -> None:

@@ -70,3 +70,17 @@ def test_killed_private_training_pays_its_steps_again(prepared: Checkout, tmp_pa
     assert paid["steps"] > 600
     assert paid["epsilon"] > planned["epsilon"]
     assert len((resumed / "ledger.jsonl").read_text().splitlines()) == paid["steps"] + 1
+
+
+def test_full_disk_is_one_line_and_the_next_attempt_gives_the_result(prepared: Checkout, tmp_path: Path):
+    """A file that cannot grow stands for a full disk: nothing half-written shows, nothing is lost."""
+    out = tmp_path / "full"
+    overrides = ["experiment=smoke", "private.classifier.epochs=2", f"out={out}", "tracking.uri=null"]
+    command = [sys.executable, "-m", "pipelines.reference", *overrides]
+    limited = prepared.run("bash", "-c", 'ulimit -f 8; exec "$@"', "bash", *command, check=False)
+    assert limited.returncode == 1
+    assert limited.stdout.strip().splitlines()[-1].startswith("error: cannot write")
+    assert "Traceback" not in limited.stdout
+    assert not out.exists()
+    prepared.run(*command)
+    assert (out / "classifier.safetensors").stat().st_size > 8 * 1024
