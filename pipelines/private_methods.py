@@ -40,6 +40,7 @@ def train_gswgan(stage: Stage, private: "PrivateConfig", path: Path, limit: int)
         repeats=private.discriminator_steps,
         batch_size=private.discriminator.batch_size,
         seed=config.seed + 1,  # other batches than those of the warm start
+        trained=private.discriminator.trained,
     )
     with Ledger(path, mechanism(terms(private))) as ledger:
         seen = labels_seen(train.labels, shards, config.data.classes)

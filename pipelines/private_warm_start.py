@@ -26,7 +26,7 @@ def main(stage: Stage) -> Metrics:
         train,
         shards,
         steps=private.warm_start.steps,
-        repeats=1,
+        repeats=private.warm_start.discriminator_steps,
         batch_size=private.discriminator.batch_size,
         seed=config.seed,
     )

@@ -1,5 +1,6 @@
 """Networks against the paper's sizes, and stacked layers against torch's own, one at a time."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -131,10 +132,11 @@ def test_the_gradient_penalty_vanishes_at_unit_slope():
             return torch.tensor([1.0, 3.0])[:, None] * images.flatten(2).sum(2) / 8
 
     real, fake = torch.rand(2, 5, 1, 8, 8), torch.rand(2, 5, 1, 8, 8)
-    labels = torch.zeros(2, 5, dtype=torch.int64)
-    penalty = gradient_penalty(Slope(), real, fake, labels)
+    labels, mix = torch.zeros(2, 5, dtype=torch.int64), torch.rand(2, 5)
+    penalty = gradient_penalty(Slope(), real, fake, labels, mix)
     assert torch.allclose(penalty, torch.tensor([0.0, 4.0]), atol=1e-4)
-    loss, distance = discriminator_loss(Slope(), real, fake, labels, penalty=10.0, drift=0.0)
+    settings = replace(discriminator_config("mlp", 4), drift=0.0)
+    loss, distance = discriminator_loss(Slope(), real, fake, labels, mix=mix, settings=settings)
     mean = (real.flatten(2).sum(2) - fake.flatten(2).sum(2)).mean(1) / 8
     assert torch.allclose(distance, torch.tensor([1.0, 3.0]) * mean, atol=1e-5)
     assert torch.allclose(loss, torch.tensor([0.0, 40.0]) - distance, atol=1e-3)

@@ -10,7 +10,10 @@ from triptych.config import Config, load
 from triptych.errors import ConfigError
 
 CONF = str(Path(__file__).parents[2] / "conf")
-EXPERIMENTS = sorted(path.stem for path in Path(CONF, "experiment").glob("*.yaml"))
+EXPERIMENTS = sorted(
+    path.relative_to(CONF, "experiment").with_suffix("").as_posix()
+    for path in Path(CONF, "experiment").rglob("*.yaml")
+)
 
 
 def composed(*overrides: str) -> Config:

@@ -46,9 +46,14 @@ def test_a_sound_configuration_passes():
         ({"epsilon_budget": 0.0}, r"epsilon_budget=0\.0 must be above 0"),
         ({"steps": 0}, "steps=0 must be above 0"),
         ({"clip_norm": 0.0}, r"clip_norm=0\.0 must be above 0"),
-        ({"release": "shared"}, "release=shared is unknown; choose one of full, independent"),
+        ({"discriminator": replace(CONFIG.discriminator, chunk=0)}, "discriminator.chunk=0 must be above 0"),
+        ({"classifier": replace(CONFIG.classifier, decay_epoch=1)}, "decay_epoch=1 must lie between 0 and"),
+        ({"release": "one"}, "release=one is unknown; choose one of full, independent, shared"),
         ({"accountant": "prv"}, "accountant=prv has no theorem for private.release=full"),
-        ({"release": "independent"}, "accountant=gdp has no theorem for private.release=independent"),
+        (
+            {"release": "independent", "accountant": "gdp"},
+            "accountant=gdp has no theorem for private.release=independent",
+        ),
     ],
 )
 def test_impossible_values_are_refused(change, message):
@@ -64,6 +69,7 @@ def test_impossible_values_are_refused(change, message):
         ({"delta": 0.001}, r"delta=0\.001 must be below 1/data\.train_size"),
         ({"discriminators": 720}, "batch_size=6 exceeds the 2 images"),
         ({"generator": replace(CONFIG.generator, kind="dcgan")}, "dcgan makes 28x28 images"),
+        ({"discriminator": replace(CONFIG.discriminator, trained=7)}, "trained=7 must divide"),
     ],
 )
 def test_values_that_contradict_the_data_are_refused(change, message):

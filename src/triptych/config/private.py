@@ -8,6 +8,13 @@ from triptych.config.rivals import DPMERFConfig, check_noise
 
 METHODS = ("gswgan", "dp_merf")
 
+TIGHTEST = "tightest"
+ACCOUNTANTS = {  # of each release, the tightest first
+    "full": ("gdp", "pld", "rdp"),
+    "independent": ("pld", "rdp"),
+    "shared": ("pld", "rdp"),
+}
+
 
 @dataclass
 class GeneratorConfig:
@@ -38,11 +45,18 @@ class DiscriminatorConfig:
     learning_rate: float = MISSING
     gradient_penalty: float = 10.0
     drift: float = 0.001
+    chunk: int | None = None  # how many are computed at once, to save memory; null: all
+    trained: int | None = None  # how many train at a step, in public rotation; null: all
 
     def check(self) -> None:
         choice("private.discriminator.kind", self.kind, ("mlp", "conv"))
         for key in ("width", "batch_size", "learning_rate"):
             positive(f"private.discriminator.{key}", getattr(self, key))
+        for key in ("chunk", "trained"):
+            value = getattr(self, key)
+            require(
+                value is None or value > 0, f"private.discriminator.{key}={value} must be above 0, or null"
+            )
 
 
 @dataclass
@@ -52,10 +66,11 @@ class WarmStartConfig:
     steps: int = MISSING
     width: int = MISSING  # hidden units of the throw-away generators
     learning_rate: float = MISSING
+    discriminator_steps: int = 1  # before each step of the throw-away generators
 
     def check(self) -> None:
         require(self.steps >= 0, f"private.warm_start.steps={self.steps} must not be negative")
-        for key in ("width", "learning_rate"):
+        for key in ("width", "learning_rate", "discriminator_steps"):
             positive(f"private.warm_start.{key}", getattr(self, key))
 
 
@@ -67,8 +82,21 @@ class ClassifierConfig:
     epochs: int = MISSING
     batch_size: int = MISSING
     learning_rate: float = MISSING
+    optimizer: str = "adam"  # sgd: with momentum 0.9, the published one
+    weight_decay: float = 0.0
+    decay_epoch: int | None = None  # after which the learning rate is a tenth; null: never
 
     def check(self) -> None:
+        choice("private.classifier.optimizer", self.optimizer, ("adam", "sgd"))
+        require(
+            self.weight_decay >= 0,
+            f"private.classifier.weight_decay={self.weight_decay} must not be negative",
+        )
+        require(
+            self.decay_epoch is None or 0 < self.decay_epoch < self.epochs,
+            f"private.classifier.decay_epoch={self.decay_epoch} must lie between 0 and "
+            f"private.classifier.epochs={self.epochs}",
+        )
         for key in ("width", "epochs", "batch_size", "learning_rate"):
             positive(f"private.classifier.{key}", getattr(self, key))
 
@@ -87,12 +115,12 @@ class PrivateConfig:
     steps: int = MISSING  # [T] generator steps
     rows: int = MISSING  # [B] generated images in a step
     discriminator_steps: int = MISSING  # before each generator step
-    release: str = "full"  # full: all discriminators judge all rows; independent: one secret draw a row
+    release: str = "full"  # all judge all rows; independent: a secret draw a row; shared: a draw a step
     abstain: bool = True  # discriminators say nothing about labels that their shard lacks
     clip_norm: float = 1.0  # [C] of one row's gradient
-    noise_multiplier: float | None = None  # [sigma] standard deviation / sensitivity; null: from the budget
+    noise_multiplier: float | None = None  # [sigma] std / sensitivity; null: from the budget
     delta: float = 1e-5
-    accountant: str = "gdp"  # whose epsilon is reported and held to the budget
+    accountant: str = "tightest"  # whose epsilon is reported and held to the budget
     epsilon_budget: float = MISSING
     secure_rng: bool = False  # noise and secret draws from the operating system; not repeatable
     samples_per_class: int = MISSING
@@ -115,19 +143,29 @@ class PrivateConfig:
             positive(f"private.{key}", getattr(self, key))
         check_noise("private.noise_multiplier", self.noise_multiplier)
         require(0 < self.delta < 1, f"private.delta={self.delta} must lie between 0 and 1, such as 1e-5")
-        accountants = {"full": ("gdp", "pld", "rdp"), "independent": ("pld", "rdp")}
-        choice("private.release", self.release, tuple(accountants))
-        allowed = accountants[self.release]
+        choice("private.release", self.release, tuple(ACCOUNTANTS))
+        allowed = ACCOUNTANTS[self.release]
         require(
-            self.accountant in allowed,
+            self.accountant in (TIGHTEST, *allowed),
             f"private.accountant={self.accountant} has no theorem for private.release={self.release}; "
-            f"choose one of {', '.join(allowed)}",
+            f"choose one of {', '.join((TIGHTEST, *allowed))}",
         )
+
+    @property
+    def accounted_by(self) -> str:
+        """The accountant that `tightest` stands for: the first of the release's."""
+        return ACCOUNTANTS[self.release][0] if self.accountant == TIGHTEST else self.accountant
 
     def check_data(self, data: DataConfig) -> None:
         """Raise ConfigError where the data set and these values exclude each other."""
         equal_shards("private.discriminators", self.discriminators, data.train_size)
         shard = data.train_size // self.discriminators
+        trained = self.discriminator.trained or self.discriminators
+        require(
+            self.discriminators % trained == 0,
+            f"private.discriminator.trained={trained} must divide private.discriminators="
+            f"{self.discriminators}: groups of equal size take turns",
+        )
         require(
             self.discriminator.batch_size <= shard,
             f"private.discriminator.batch_size={self.discriminator.batch_size} exceeds the {shard} images "

@@ -5,6 +5,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 from torchmetrics.functional.classification import multiclass_accuracy
 
 from triptych.config.data import DataConfig
@@ -22,7 +24,7 @@ class Classifier(pl.LightningModule):
 
     def __init__(self, config: ClassifierConfig, data: DataConfig) -> None:
         super().__init__()
-        self.learning_rate, self.classes = config.learning_rate, data.classes
+        self.config, self.classes = config, data.classes
         width = config.width
         self.body = nn.Sequential(
             nn.Conv2d(data.channels, width, 3, padding=1),
@@ -44,8 +46,15 @@ class Classifier(pl.LightningModule):
     def forward(self, images: Images) -> Float[Tensor, "batch classes"]:
         return self.head(self.features(images))
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.parameters(), self.learning_rate)
+    def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
+        settings = self.config
+        rate, decay = settings.learning_rate, settings.weight_decay
+        if settings.optimizer == "sgd":
+            optimizer = torch.optim.SGD(self.parameters(), rate, momentum=0.9, weight_decay=decay)
+        else:
+            optimizer = torch.optim.Adam(self.parameters(), rate, weight_decay=decay)
+        milestones = [] if settings.decay_epoch is None else [settings.decay_epoch]
+        return [optimizer], [MultiStepLR(optimizer, milestones, gamma=0.1)]
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         images, labels = batch

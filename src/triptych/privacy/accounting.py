@@ -22,11 +22,14 @@ from triptych.errors import ConfigError
 from triptych.privacy.mechanism import Event, IndependentDraws, Release, SharedDraw
 
 INTERVAL = 1e-4  # of the discretised privacy loss: halving it moves epsilon by less than 0.1%
+COARSE = 1e-3  # the same where one release may lose more than LARGE, and epsilon is in the tens and hundreds
+LARGE = 15.0
 NEGLIGIBLE = 1e-15  # profile value beyond which the loss counts as infinite
 HOPELESS = 100.0  # privacy loss of one release above which no numerical bound is worth its memory
 RDP_ORDERS = (*(1 + x / 10 for x in range(1, 100)), *range(11, 65), 128, 256, 512, 1024)
 
 Profile = Float64[np.ndarray, " n"]
+Accountant = Callable[[Release, float, float | None], float]  # of a release, delta and interval
 
 
 def gaussian_profile(epsilon: Profile, noise_multiplier: float) -> Profile:
@@ -56,9 +59,10 @@ def _largest_loss(noise_multiplier: float) -> float:
     return mu**2 / 2 + mu * math.sqrt(-2 * math.log(NEGLIGIBLE))
 
 
-def privacy_loss(release: Release, interval: float = INTERVAL) -> PrivacyLossDistribution:
+def privacy_loss(release: Release, interval: float | None = None) -> PrivacyLossDistribution:
     """A pessimistic privacy loss distribution of one release (connect-the-dots on its profile)."""
     loss = _largest_loss(release.noise_multiplier)
+    interval = interval or (INTERVAL if loss <= LARGE else COARSE)
     reach = math.ceil(math.log1p(release.sample_rate * math.expm1(loss)) / interval) + 1
     grid = np.arange(-reach, reach + 1)
     deltas = subsampled_profile(grid * interval, release.noise_multiplier, release.sample_rate)
@@ -66,7 +70,7 @@ def privacy_loss(release: Release, interval: float = INTERVAL) -> PrivacyLossDis
     return PrivacyLossDistribution(pmf)
 
 
-def _gdp(release: Release, delta: float, interval: float) -> float:
+def _gdp(release: Release, delta: float, interval: float | None) -> float:
     """Exact: the profile of one Gaussian mechanism with noise multiplier / sqrt(count)."""
     total = release.noise_multiplier / math.sqrt(release.count)
 
@@ -79,7 +83,7 @@ def _gdp(release: Release, delta: float, interval: float) -> float:
     return float(root_scalar(excess, bracket=(0.0, reach), xtol=1e-12).root)
 
 
-def _pld(release: Release, delta: float, interval: float) -> float:
+def _pld(release: Release, delta: float, interval: float | None) -> float:
     """Numerical composition; dominating pairs by Zhu, Dong, Wang 2022 (arXiv:2106.08567)."""
     if _largest_loss(release.noise_multiplier) > HOPELESS:
         return math.inf
@@ -87,7 +91,7 @@ def _pld(release: Release, delta: float, interval: float) -> float:
     return float(composed.get_epsilon_for_delta(delta))
 
 
-def _rdp(release: Release, delta: float, interval: float) -> float:
+def _rdp(release: Release, delta: float, interval: float | None) -> float:
     """Renyi bound; subsampling by Wang, Balle, Kasiviswanathan 2019 (arXiv:1808.00087)."""
     step: dp_accounting.DpEvent = dp_accounting.GaussianDpEvent(release.noise_multiplier)
     if release.sample_rate < 1:
@@ -96,10 +100,14 @@ def _rdp(release: Release, delta: float, interval: float) -> float:
     return float(accountant.compose(step, release.count).get_epsilon(delta))
 
 
-ACCOUNTANTS: dict[str, Callable[[Release, float, float], float]] = {"gdp": _gdp, "pld": _pld, "rdp": _rdp}
+ACCOUNTANTS: dict[str, Accountant] = {
+    "gdp": _gdp,
+    "pld": _pld,
+    "rdp": _rdp,
+}
 
 
-def epsilon(event: Event, delta: float, *, accountant: str, interval: float = INTERVAL) -> float:
+def epsilon(event: Event, delta: float, *, accountant: str, interval: float | None = None) -> float:
     """Epsilon of `event` at `delta` under replace-one adjacency; 0 steps cost 0.
 
     Raises ConfigError where the accountant has no theorem for this event.
@@ -145,7 +153,7 @@ def steps_for(event: Event, target: float, delta: float, *, accountant: str) -> 
 
     if not fits(1):
         return 0
-    low, high = 1, 2
+    low, high = 1, max(event.steps, 2)
     while fits(high):
         low, high = high, high * 2
     while high - low > 1:

@@ -11,7 +11,7 @@ from triptych.config.system import TrainerConfig
 from triptych.errors import ConfigError
 from triptych.privacy.accounting import epsilon, noise_for, steps_for
 from triptych.privacy.certificate import Terms
-from triptych.privacy.mechanism import Event, FullEnsemble, IndependentDraws, MeanEmbedding
+from triptych.privacy.mechanism import Event, FullEnsemble, IndependentDraws, MeanEmbedding, SharedDraw
 
 TRIAL = 1.0  # noise multiplier from which calibration starts
 
@@ -59,7 +59,8 @@ def _rng(config: PrivateConfig) -> str:
 def _gswgan_event(config: PrivateConfig, noise: float) -> Event:
     if config.release == "full":
         return FullEnsemble(noise, config.steps)
-    return IndependentDraws(noise, config.steps, config.discriminators, config.rows)
+    draws = {"independent": IndependentDraws, "shared": SharedDraw}[config.release]
+    return draws(noise, config.steps, config.discriminators, config.rows)
 
 
 def _gswgan(config: PrivateConfig, noise: float) -> Terms:
@@ -68,7 +69,7 @@ def _gswgan(config: PrivateConfig, noise: float) -> Terms:
         discriminators=config.discriminators,
         rows=config.rows,
         delta=config.delta,
-        accountant=config.accountant,
+        accountant=config.accounted_by,
         clip_norm=config.clip_norm,
         sensitivity=2 * block_norm(config),
         rng=_rng(config),

@@ -1,13 +1,15 @@
 """Conditional GS-WGAN: a public generator taught by private discriminators.
 
 Chen, Orekondy, Fritz 2020 (arXiv:2006.08265), Algorithm 1, with the releases
-of `private.release` in place of one shared draw a step.
+of `private.release`: `shared` is the published one.
 """
 
 from typing import cast
 
 import pytorch_lightning as pl
 import torch
+from jaxtyping import Float
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.optim import Adam
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -18,8 +20,9 @@ from triptych.private.batches import Batch
 from triptych.private.ensemble import Images, Labels, build_ensemble
 from triptych.private.generators import Generator
 from triptych.private.losses import discriminator_loss
+from triptych.private.members import cut, offset, rotation, within
 from triptych.private.release import Releaser
-from triptych.private.warm_start import BETAS
+from triptych.private.warm_start import BETAS, Bytes, descend, stacked_adam
 
 
 class GSWGAN(pl.LightningModule):
@@ -44,9 +47,11 @@ class GSWGAN(pl.LightningModule):
         return cast("Generator", self.average.module)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        members, settings = self.config.discriminators, self.config.discriminator
+        self.judges = cut(self.ensemble, members, chunk=settings.chunk, group=settings.trained)
         return [
             Adam(self.generator.parameters(), self.config.generator.learning_rate, BETAS),
-            Adam(self.ensemble.parameters(), self.config.discriminator.learning_rate, BETAS),
+            stacked_adam(self.judges, settings.learning_rate),
         ]
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
@@ -54,27 +59,35 @@ class GSWGAN(pl.LightningModule):
             self.trainer.should_stop = True
             return
         for images, labels in zip(*batch, strict=True):
-            self.train_discriminators(images / 255, labels)
+            self.train_discriminators(images, labels)
         self.train_generator()
 
-    def train_discriminators(self, real: Images, labels: Labels) -> None:
-        """One step of every discriminator; all are trained always, so no schedule tells a draw."""
-        optimizer = cast("list[torch.optim.Optimizer]", self.optimizers())[1]
-        with torch.no_grad():
-            same = labels.flatten()  # fakes of the shard's own labels: they stay inside the shard
-            fake = self.generator(self.generator.draw_latent(len(same)), same).view_as(real)
+    def train_discriminators(self, real: Bytes, labels: Labels) -> None:
+        """One step of the discriminators whose turn it is; the turn is public and tells no draw."""
+        optimizer = cast("list[LightningOptimizer]", self.optimizers())[1].optimizer
         settings = self.config.discriminator
-        loss, distance = discriminator_loss(
-            self.ensemble, real, fake, labels, penalty=settings.gradient_penalty, drift=settings.drift
-        )
-        optimizer.zero_grad()
-        self.manual_backward(loss.sum())
-        optimizer.step()
-        self.log("wasserstein_distance", distance.mean(), prog_bar=True)
+        turn = rotation(int(self.steps_taken), self.config.discriminators, settings.trained)
+        codes = self.generator.draw_latent(*labels.shape)
+        mix = torch.rand(labels.shape, device=self.device)
+        distances = []
+        for judge in within(self.judges, turn):
+            own = offset(judge, turn)
+            fake = self.imitate(codes[own], labels[own])
+            loss, distance = discriminator_loss(
+                judge, real[own] / 255, fake, labels[own], mix=mix[own], settings=settings
+            )
+            descend(optimizer, loss.sum())
+            distances.append(distance)
+        self.log("wasserstein_distance", torch.cat(distances).mean(), prog_bar=True)
+
+    @torch.no_grad()
+    def imitate(self, codes: Float[Tensor, "members batch latent"], labels: Labels) -> Images:
+        """Fakes with the shards' own labels: they stay inside their shards."""
+        return self.generator(codes.flatten(0, 1), labels.flatten()).unflatten(0, labels.shape)
 
     def train_generator(self) -> None:
         """One step along the released gradient."""
-        optimizer = cast("list[torch.optim.Optimizer]", self.optimizers())[0]
+        optimizer = cast("list[LightningOptimizer]", self.optimizers())[0]
         labels = torch.randint(self.classes, (self.config.rows,), device=self.device)
         fake = self.generator(self.generator.draw_latent(len(labels)), labels)
         gradient = self.releaser(self.ensemble, fake.detach(), labels, step=int(self.steps_taken))

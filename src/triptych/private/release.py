@@ -1,6 +1,6 @@
 """From the discriminators' opinion of generated rows to a gradient that may be used.
 
-Both ways end in `sanitize`; nothing else crosses from shards to generator.
+All ways end in `sanitize`; nothing else crosses from shards to generator.
 """
 
 from dataclasses import dataclass
@@ -16,8 +16,9 @@ from triptych.privacy.ledger import Ledger
 from triptych.privacy.noise import RandomSource
 from triptych.privacy.sanitize import sanitize
 from triptych.private.budget import block_norm, terms
-from triptych.private.ensemble import Ensemble
+from triptych.private.ensemble import Ensemble, Images
 from triptych.private.losses import input_gradient
+from triptych.private.members import Picked, cut
 
 Rows = Float[Tensor, "rows channels height width"]
 RowLabels = Int[Tensor, " rows"]
@@ -48,20 +49,37 @@ class Releaser:
 
     def __call__(self, ensemble: Ensemble, fake: Rows, labels: RowLabels, *, step: int) -> Rows:
         """The noisy gradient of the mean loss of a row, averaged over discriminators."""
-        config = self.config
-        members = config.discriminators
-        slopes = input_gradient(ensemble, fake.expand(members, *fake.shape), labels.expand(members, -1))
-        if config.abstain:
-            slopes = slopes * self.seen.to(fake.device)[:, labels, None, None, None]
+        full = self.config.release == "full"
+        slopes = self._all(ensemble, fake, labels) if full else self._drawn(ensemble, fake, labels)
         self.ledger.record(step)
-        if config.release == "full":
-            blocks = slopes.flatten(1)[None]  # one release: the sum of all discriminators' blocks
-        else:
-            # all are evaluated, so that the time of a step does not tell the secret draw
-            drawn = self.source.draws(len(fake), members).to(fake.device)
-            rows = labels.new_tensor(range(len(fake)))
-            blocks = slopes[drawn, rows].flatten(1)[:, None]  # a release a row: one discriminator's block
-        noise = terms(config).event.noise_multiplier  # what is certified is what is used
-        noisy = sanitize(blocks, clip_norm=block_norm(config), noise_multiplier=noise, source=self.source)
-        summed = members if config.release == "full" else 1
+        noisy = sanitize(
+            slopes.flatten(1)[None] if full else slopes.flatten(1)[:, None],  # one release, or one a row
+            clip_norm=block_norm(self.config),
+            noise_multiplier=terms(self.config).event.noise_multiplier,  # what is certified is used
+            source=self.source,
+        )
+        summed = self.config.discriminators if full else 1
         return (noisy / summed).reshape(fake.shape)
+
+    def _all(self, ensemble: Ensemble, fake: Rows, labels: RowLabels) -> Images:
+        """The block of every discriminator: what it says of every row."""
+        members, chunk = self.config.discriminators, self.config.discriminator.chunk
+        slopes = [
+            input_gradient(part, fake.expand(len(part), *fake.shape), labels.expand(len(part), -1))
+            for part in cut(ensemble, members, chunk=chunk)
+        ]
+        return torch.cat(slopes) * self._speaks(torch.arange(members)[:, None], labels)
+
+    def _drawn(self, ensemble: Ensemble, fake: Rows, labels: RowLabels) -> Rows:
+        """What the secretly drawn discriminator says of each row; its time does not tell the draw."""
+        shared = self.config.release == "shared"
+        count = 1 if shared else len(fake)
+        drawn = self.source.draws(count, self.config.discriminators).to(fake.device)
+        rows, its_labels = (fake[None], labels[None]) if shared else (fake[:, None], labels[:, None])
+        slopes = input_gradient(Picked(ensemble, drawn), rows, its_labels).reshape(fake.shape)
+        return slopes * self._speaks(drawn, labels)
+
+    def _speaks(self, members: Int[Tensor, "..."], labels: RowLabels) -> Float[Tensor, "... 1 1 1"]:
+        """1 where a discriminator may judge the label of a row, 0 where it abstains."""
+        seen = self.seen.to(labels.device)[members, labels]
+        return (seen | (not self.config.abstain)).float()[..., None, None, None]

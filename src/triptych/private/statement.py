@@ -12,7 +12,6 @@ from triptych.private.budget import terms
 TARGETS = (1.0, 10.0)  # epsilons at which the field compares methods
 PUBLISHED = SharedDraw(noise_multiplier=1.07, steps=20_000, discriminators=1000, rows=32)
 PUBLISHED_DELTA = 1e-5
-COARSE = 1e-3  # interval of the privacy loss, for an epsilon in the hundreds
 
 
 @dataclass(frozen=True)
@@ -56,5 +55,5 @@ def privacy_statement(config: PrivateConfig) -> Statement:
         {name: epsilon(event, config.delta, accountant=name) for name in event.accountants},
         tuple(calibrate(promise, target) for target in sorted({*TARGETS, config.epsilon_budget})),
         as_published(PUBLISHED, PUBLISHED_DELTA),
-        epsilon(PUBLISHED, PUBLISHED_DELTA, accountant="pld", interval=COARSE),
+        epsilon(PUBLISHED, PUBLISHED_DELTA, accountant="pld"),
     )

@@ -9,7 +9,8 @@ from typing import cast
 
 import pytorch_lightning as pl
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam
@@ -20,9 +21,23 @@ from triptych.private.batches import Batch
 from triptych.private.ensemble import Images, Labels, build_ensemble
 from triptych.private.generators import draw_latent
 from triptych.private.losses import discriminator_loss
+from triptych.private.members import Part, cut
 from triptych.private.stacked import StackedLinear
 
+Bytes = UInt8[Tensor, "members batch channels height width"]
 BETAS = (0.5, 0.9)  # of Adam, both networks; the released code's
+
+
+def stacked_adam(parts: list[Part], learning_rate: float) -> Adam:
+    """One optimiser for all parts; a step changes those that have gradients."""
+    return Adam([weight for part in parts for weight in part.weights.values()], learning_rate, BETAS)
+
+
+def descend(optimizer: torch.optim.Optimizer | LightningOptimizer, loss: Tensor) -> None:
+    """A step down `loss`; the gradients are freed."""
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 class ThrowAwayGenerators(nn.Module):
@@ -40,9 +55,11 @@ class ThrowAwayGenerators(nn.Module):
             StackedLinear(members, width, pixels),
         )
 
-    def forward(self, labels: Labels) -> Images:
-        code: Float[Tensor, "members batch latent"]
-        code = draw_latent(self.latent, *labels.shape, self.latent_size, device=labels.device)
+    def draw_latent(self, labels: Labels) -> Float[Tensor, "members batch latent"]:
+        """A random code for every label, from torch's global generator."""
+        return draw_latent(self.latent, *labels.shape, self.latent_size, device=labels.device)
+
+    def forward(self, code: Float[Tensor, "members batch latent"], labels: Labels) -> Images:
         onehot: Int[Tensor, "members batch classes"] = F.one_hot(labels, self.classes)
         return torch.sigmoid(self.layers(torch.cat([code, onehot], dim=2))).unflatten(2, self.shape)
 
@@ -58,32 +75,49 @@ class WarmStart(pl.LightningModule):
         self.automatic_optimization = False
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        discriminator = self.config.discriminator.learning_rate
-        generator = self.config.warm_start.learning_rate
+        members, chunk = self.config.discriminators, self.config.discriminator.chunk
+        self.judges = cut(self.ensemble, members, chunk=chunk)
+        self.forgers = cut(self.generators, members, chunk=chunk)
         return [
-            Adam(self.ensemble.parameters(), discriminator, BETAS),
-            Adam(self.generators.parameters(), generator, BETAS),
+            stacked_adam(self.judges, self.config.discriminator.learning_rate),
+            stacked_adam(self.forgers, self.config.warm_start.learning_rate),
         ]
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
-        images, labels = batch[0][0] / 255, batch[1][0]
-        teach, forge = cast("list[torch.optim.Optimizer]", self.optimizers())
+        for images, labels in zip(*batch, strict=True):
+            self.teach(images, labels)
+        self.forge(batch[1][-1])
 
-        settings = self.config.discriminator
-        loss, distance = discriminator_loss(
-            self.ensemble,
-            images,
-            self.generators(labels).detach(),
-            labels,
-            penalty=settings.gradient_penalty,
-            drift=settings.drift,
-        )
-        teach.zero_grad()
-        self.manual_backward(loss.sum())
-        teach.step()
+    def teach(self, images: Bytes, labels: Labels) -> None:
+        """One step of the discriminators."""
+        optimizer = cast("list[LightningOptimizer]", self.optimizers())[0].optimizer
+        codes = self.generators.draw_latent(labels)
+        mix = torch.rand(labels.shape, device=labels.device)
+        distances = []
+        for judge, forger in zip(self.judges, self.forgers, strict=True):
+            own = judge.members
+            with torch.no_grad():
+                fake = forger(codes[own], labels[own])
+            loss, distance = discriminator_loss(
+                judge,
+                images[own] / 255,
+                fake,
+                labels[own],
+                mix=mix[own],
+                settings=self.config.discriminator,
+            )
+            descend(optimizer, loss.sum())
+            distances.append(distance)
+        self.log("wasserstein_distance", torch.cat(distances).mean(), prog_bar=True)
 
-        flattery = self.ensemble(self.generators(labels), labels).mean(1)
-        forge.zero_grad()
-        self.manual_backward(-flattery.sum())
-        forge.step()
-        self.log("wasserstein_distance", distance.mean(), prog_bar=True)
+    def forge(self, labels: Labels) -> None:
+        """One step of the throw-away generators."""
+        optimizer = cast("list[LightningOptimizer]", self.optimizers())[1]
+        codes = self.generators.draw_latent(labels)
+        for judge, forger in zip(self.judges, self.forgers, strict=True):
+            own = forger.members
+            flattery = judge(forger(codes[own], labels[own]), labels[own]).mean(1)
+            counted = forger is self.forgers[-1]  # Lightning counts steps: one a batch
+            descend(optimizer if counted else optimizer.optimizer, -flattery.sum())
+            for weight in judge.weights.values():
+                weight.grad = None
