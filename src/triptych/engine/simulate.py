@@ -30,6 +30,7 @@ MODEL = {"cortex_m4": arm.UC_CPU_ARM_CORTEX_M4, "cortex_m7": arm.UC_CPU_ARM_CORT
 PAGE = 4096  # granularity of unicorn's map
 SYSTEM_CONTROL = 0xE000E000  # the page of CPACR, which the boot code writes
 PAINT = 0xA5
+CALL_OVERHEAD = 16  # instructions of model_run before and between its calls, at most
 TIME_LIMIT = 120_000_000  # microseconds for one call
 
 
@@ -124,6 +125,29 @@ class Simulator:
             instructions[index] = self.counter.count
             outputs[index] = np.frombuffer(self.engine.mem_read(output, output_size), np.int8)
         return Run(outputs, instructions, self.stack_used())
+
+    def profile(self, image: Int8[np.ndarray, "..."]) -> list[int]:
+        """Instructions of each call that `model_run` makes for one input, in order, after `boot`.
+
+        The few instructions of `model_run` itself count for the call that they prepare.
+        """
+        start = self.image.symbols["model_run"] & ~1
+        counts: list[int] = []
+        hook = self.engine.hook_add(
+            unicorn.UC_HOOK_CODE,
+            lambda *_: counts.append(self.counter.count),
+            begin=start,
+            end=start + self.image.sizes["model_run"] - 1,
+        )
+        self.engine.ctl_flush_tb()  # what was translated without the hook
+        self.engine.mem_write(self.call("model_input"), image.tobytes())
+        self.counter.count = 0
+        self.call("model_run")
+        self.engine.hook_del(hook)
+        self.engine.ctl_flush_tb()
+        edges = sorted({0, *counts, self.counter.count})
+        steps = np.diff(edges).tolist()
+        return [step for step in steps if step > CALL_OVERHEAD]
 
     def stack_used(self) -> int:
         """Bytes of the painted stack that were overwritten since the boot."""
