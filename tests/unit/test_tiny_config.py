@@ -40,6 +40,7 @@ from triptych.errors import ConfigError
         ("tiny.search.predictor_samples=5", r"predictor_samples=5 is too few"),
         ("tiny.search.mutation_probability=0", r"mutation_probability=0\.0 must be above 0"),
         ("tiny.search.recalibration_size=1201", r"tiny\.search\.recalibration_size=1201 exceeds the 1200"),
+        ("tiny.quantization.epochs=-1", r"tiny\.quantization\.epochs=-1 must not be negative"),
         ("tiny.quantization.calibration_size=0", r"calibration_size=0 must be above 0"),
     ],
 )

@@ -150,12 +150,16 @@ class SearchConfig:
 
 @dataclass
 class QuantizationConfig:
-    """Post-training quantization to int8."""
+    """Quantization to int8: after training, then by training on."""
 
     calibration_size: int = MISSING  # training images that give the activation ranges
+    epochs: int = MISSING  # of quantization-aware training; 0 leaves it out
+    learning_rate: float = MISSING  # peak of its cosine
 
     def check(self) -> None:
-        positive("tiny.quantization.calibration_size", self.calibration_size)
+        for key in ("calibration_size", "learning_rate"):
+            positive(f"tiny.quantization.{key}", getattr(self, key))
+        require(self.epochs >= 0, f"tiny.quantization.epochs={self.epochs} must not be negative")
 
 
 @dataclass

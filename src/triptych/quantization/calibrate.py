@@ -1,6 +1,6 @@
 """The float network at work: what each tensor holds, and the range of its values."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from triptych.graph.ops import (
-    Activation,
     Add,
     AveragePool2D,
     Conv2D,
@@ -26,6 +25,7 @@ from triptych.graph.ops import (
     Reshape,
     ResizeNearest,
     Softmax,
+    Weighted,
     nearest_indices,
     paddings_of,
 )
@@ -42,7 +42,7 @@ def activations(
     values = {graph.input: x}
     yield graph.input, x
     for op in graph.ops:
-        values[op.output] = _clamp(_apply(op, values), op.activation)
+        values[op.output] = apply(op, values, parameters(op))
         yield op.output, values[op.output]
 
 
@@ -61,20 +61,31 @@ def calibrate(graph: Graph, batches: Sequence[Float[Tensor, "_ channels height w
     return ranges
 
 
-def _clamp(x: Tensor, activation: Activation) -> Tensor:
-    low, high = CLAMPS[activation]
-    return x.clamp(low, high)
+def parameters(op: Op) -> tuple[Tensor, Tensor] | None:
+    """Weight and bias in the layout of the graph; None for an operator without."""
+    return (_tensor(op.weight), _tensor(op.bias)) if isinstance(op, Weighted) else None
 
 
-def _apply(op: Op, values: dict[str, Tensor]) -> Tensor:
+def apply(op: Op, values: Mapping[str, Tensor], parameters: tuple[Tensor, Tensor] | None) -> Tensor:
+    """The output of `op`, activation included, NCHW; `parameters` are used in the place of its own."""
+    x = values[op.input]
+    y = _apply(op, values) if parameters is None else _apply_weighted(op, x, *parameters)
+    low, high = CLAMPS[op.activation]
+    return y.clamp(low, high)
+
+
+def _apply_weighted(op: Op, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    if isinstance(op, Conv2D | DepthwiseConv2D):
+        return _convolve(op, x, weight, bias)
+    # NHWC order, as the weight expects it
+    return F.linear(x.movedim(1, -1).flatten(1) if x.ndim == 4 else x, weight, bias)
+
+
+def _apply(op: Op, values: Mapping[str, Tensor]) -> Tensor:
     x = values[op.input]
     match op:
-        case Conv2D() | DepthwiseConv2D():
-            return _convolve(op, x)
-        case FullyConnected():
-            # NHWC order, as the weight expects it
-            flat = x.movedim(1, -1).flatten(1) if x.ndim == 4 else x
-            return F.linear(flat, _tensor(op.weight), _tensor(op.bias))
+        case Conv2D() | DepthwiseConv2D() | FullyConnected():
+            raise AssertionError(f"{op.name} has parameters")
         case Add():
             return x + values[op.other]
         case AveragePool2D():
@@ -108,11 +119,11 @@ def _apply_unweighted(op: Softmax | Requantize | Moving, x: Tensor) -> Tensor:
             return x.movedim(1, -1).reshape(len(x), *op.shape[1:]).movedim(-1, 1)
 
 
-def _convolve(op: Conv2D | DepthwiseConv2D, x: Tensor) -> Tensor:
+def _convolve(op: Conv2D | DepthwiseConv2D, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     depthwise = isinstance(op, DepthwiseConv2D)
-    weight = _tensor(op.weight).permute((3, 0, 1, 2) if depthwise else (0, 3, 1, 2))
+    weight = weight.permute((3, 0, 1, 2) if depthwise else (0, 3, 1, 2))
     x = _pad(x, weight.shape[2:], op.stride, op.padding)
-    return F.conv2d(x, weight, _tensor(op.bias), op.stride, groups=len(weight) if depthwise else 1)
+    return F.conv2d(x, weight, bias, op.stride, groups=len(weight) if depthwise else 1)
 
 
 def _average(op: AveragePool2D, x: Tensor) -> Tensor:

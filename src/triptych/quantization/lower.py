@@ -39,14 +39,20 @@ def lower(graph: Graph, ranges: Mapping[str, Range]) -> Graph:
     `ranges` needs every tensor of `graph`; the input's is the range that the
     deployed network accepts.
     """
+    grids = grids_of(graph, ranges)
+    tensors = {name: replace(tensor, quantization=grids[name]) for name, tensor in graph.tensors.items()}
+    return Graph(graph.input, graph.output, tensors, tuple(_lower_op(op, grids) for op in graph.ops))
+
+
+def grids_of(graph: Graph, ranges: Mapping[str, Range]) -> dict[str, Quantization]:
+    """The grid of every tensor; what only moves or pools values keeps that of its input."""
     grids = {name: activation_quantization(*ranges[name]) for name in graph.tensors}
     for op in graph.ops:
         if isinstance(op, Pool | Moving):
             grids[op.output] = grids[op.input]
         if isinstance(op, Softmax):
             grids[op.output] = SOFTMAX_GRID
-    tensors = {name: replace(tensor, quantization=grids[name]) for name, tensor in graph.tensors.items()}
-    return Graph(graph.input, graph.output, tensors, tuple(_lower_op(op, grids) for op in graph.ops))
+    return grids
 
 
 def _lower_op(op: Op, grids: Mapping[str, Quantization]) -> Op:
