@@ -15,12 +15,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.rivals.model import write_rival
 from triptych.config.tiny import BoardConfig
 from triptych.deploy.generate import random_inputs
+from triptych.engine.eliminate import eliminate_constant_channels
 from triptych.engine.firmware import write_firmware
 from triptych.engine.reference import run
 from triptych.engine.simulate import Simulator
@@ -65,6 +67,7 @@ class Comparison:
     instructions: dict[str, int]
     flash: dict[str, int]
     layers: list[Layer]
+    without_constant_channels: int  # instructions of the firmware that the product writes
 
 
 def compare(graph: Graph, name: str) -> Comparison:
@@ -72,17 +75,15 @@ def compare(graph: Graph, name: str) -> Comparison:
     image = random_inputs(graph, 1)
     expected = run(graph, image)[0]
     profiles, totals, flash = {}, {}, {}
-    for style in STYLES:
+    for style in (*STYLES, "product"):
         with TemporaryDirectory() as folder:
-            write = write_firmware if style == "generated" else write_rival
-            how = () if style == "generated" else (style,)
-            write(Path(folder), graph, BOARD, *how, test_input=image[0], test_output=expected)
-            simulator = Simulator(build_firmware(Path(folder), Path(folder) / "a.elf", BOARD), BOARD)
+            simulator = _simulator(Path(folder), graph, style, image[0], expected)
             if differing := simulator.boot():
                 raise MismatchError(f"{name}, {style}: {differing} output bytes differ from the reference")
-            profiles[style] = simulator.profile(image[0])
             totals[style] = int(simulator.run(image, expected.size).instructions[0])
             flash[style] = simulator.image.flash
+            if style in STYLES:
+                profiles[style] = simulator.profile(image[0])
     ops = [(index, op) for index, op in enumerate(graph.ops) if not isinstance(op, Reshape)]
     layers = [
         Layer(
@@ -94,7 +95,20 @@ def compare(graph: Graph, name: str) -> Comparison:
         )
         for (index, op), counts in zip(ops, zip(*profiles.values(), strict=True), strict=True)
     ]
-    return Comparison(name, count_macs(graph), totals, flash, layers)
+    return Comparison(name, count_macs(graph), totals, flash, layers, totals.pop("product"))
+
+
+def _simulator(
+    folder: Path, graph: Graph, style: str, image: NDArray[np.int8], expected: NDArray[np.int8]
+) -> Simulator:
+    vector = {"test_input": image, "test_output": expected}
+    if style == "product":
+        write_firmware(folder, eliminate_constant_channels(graph), BOARD, **vector)
+    elif style == "generated":
+        write_firmware(folder, graph, BOARD, **vector)
+    else:
+        write_rival(folder, graph, BOARD, style, **vector)
+    return Simulator(build_firmware(folder, folder / "a.elf", BOARD), BOARD)
 
 
 def _macs(graph: Graph, op: Op) -> int:
@@ -118,6 +132,7 @@ def show(comparison: Comparison, console: Console) -> None:
     flash = [f"{comparison.flash[style]:,} B" for style in STYLES]
     table.add_row("", "flash", "", "", *flash)
     console.print(table)
+    console.print(f"  constant channels left out: {comparison.without_constant_channels / 1e6:.2f} M")
     for rival, millions in OTHERS.get(comparison.name, {}).items():
         console.print(f"  {rival}: {millions} M (not measured here)")
 

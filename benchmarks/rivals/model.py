@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +23,6 @@ from triptych.graph.ops import (
     paddings_of,
 )
 
-Style = Literal["naive", "library"]
 HERE = Path(__file__).parent
 OURS = Conv2D | DepthwiseConv2D | FullyConnected | Add  # what the rivals write themselves
 
@@ -33,12 +31,12 @@ def write_rival(
     folder: Path,
     graph: Graph,
     board: BoardConfig,
-    style: Style,
+    style: str,
     *,
     test_input: NDArray[np.int8],
     test_output: NDArray[np.int8],
 ) -> None:
-    """Write firmware of `graph` in a style; operators that the styles lack are ours, in plain C."""
+    """Write firmware in a style, `naive` or `library`; operators that a style lacks are ours, in plain C."""
     write_firmware(folder, graph, board, test_input=test_input, test_output=test_output)
     for path in (*folder.rglob("*.S"), *(folder / "kernels").glob("*.c")):
         path.unlink()
@@ -54,7 +52,7 @@ def write_rival(
                     (folder / name).write_text(alone[name])
 
 
-def _source(graph: Graph, style: Style) -> str:
+def _source(graph: Graph, style: str) -> str:
     indices = {name: index for index, name in enumerate(graph.tensors)}
     for op in graph.ops:
         if isinstance(op, Reshape):  # the same bytes
@@ -88,7 +86,7 @@ def _columns(graph: Graph) -> Iterator[int]:
             yield 2 * op.weight[0].size  # taps by channels of one pixel, for two pixels
 
 
-def _operator(graph: Graph, op: Op, index: int, style: Style, places: str) -> list[str]:
+def _operator(graph: Graph, op: Op, index: int, style: str, places: str) -> list[str]:
     """A function without arguments: constants inside, so that they are compile-time ones for `naive`."""
     head = f"__attribute__((noinline)) static void op{index}(void)\n{{"
     if isinstance(op, Add):

@@ -42,6 +42,11 @@ def test_one_command_makes_firmware_with_its_numbers_and_a_picture(
     assert main([str(model), "--board", "stm32f746", "--out", str(out), "--check", "3"]) == 0
     footprint = json.loads((out / "footprint.json").read_text())
     assert footprint["arena"] == plan(example_graph()).peak
+    layers = footprint["layers"]
+    assert max(layer["alive"] for layer in layers) <= footprint["arena"]
+    assert sum(layer["macs"] for layer in layers) == footprint["macs"]
+    counted = sum(layer["instructions"] for layer in layers)
+    assert counted <= footprint["instructions"] <= counted * 1.02  # inputs differ by a few branches
     assert (footprint["inputs_compared"], footprint["mismatches_litert"]) == (3, 0)
     assert (out / "memory_map.png").read_bytes().startswith(b"\x89PNG")
     assert "exact on 3 inputs" in capsys.readouterr().out

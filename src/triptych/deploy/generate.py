@@ -12,9 +12,11 @@ from jaxtyping import Int8
 
 from triptych.config.tiny import BoardConfig
 from triptych.data.files import write_atomic, write_json
+from triptych.engine.eliminate import eliminate_constant_channels
 from triptych.engine.firmware import require_room, write_firmware
-from triptych.engine.measure import measure
+from triptych.engine.measure import layer_table, measure, tensor_table
 from triptych.engine.reference import run
+from triptych.engine.simulate import Simulator
 from triptych.errors import DataError, OutputError, UnsupportedError
 from triptych.graph.cost import constant_bytes, count_macs
 from triptych.graph.memory import plan
@@ -65,22 +67,24 @@ def generate(
         raise type(error)(f"{model}: {error}") from error
     images = random_inputs(graph, max(check, 1)) if inputs is None else read_images(inputs, graph)
     progress("plan")
-    require_room(graph, board)
+    network = eliminate_constant_channels(graph)
+    require_room(network, board)
     with TemporaryDirectory() as name:
         folder, scratch = Path(name) / "firmware", Path(name)
         progress("generate")
         outputs = run(graph, images[: max(check, 1)])
-        write_firmware(folder, graph, board, test_input=images[0], test_output=outputs[0])
+        write_firmware(folder, network, board, test_input=images[0], test_output=outputs[0])
         progress("compile and simulate")
-        footprint = _expected(graph, board)
+        footprint = _expected(graph, network, board)
         if check:
             labels = outputs.reshape(len(outputs), -1).argmax(1)
             measured = measure(folder, content, board, images[:check], labels, scratch=scratch)
             numbers = {key: value for key, value in measured.metrics.items() if key != "board_accuracy"}
             footprint = {**footprint, **measured.footprint, **numbers}
+            footprint["layers"] = layer_table(network, _profile(scratch, board, images[0]))
         progress("write")
         write_json(folder / "footprint.json", footprint)
-        memory_map(graph, plan(graph), folder / "memory_map.png")
+        memory_map(network, plan(network), folder / "memory_map.png")
         _replace(folder, out)
     return Firmware(out, footprint)
 
@@ -130,16 +134,24 @@ def _read(model: Path) -> bytes:
         raise DataError(f"cannot read {model}: {error.strerror}; give an int8 .tflite file") from error
 
 
-def _expected(graph: Graph, board: BoardConfig) -> dict[str, Any]:
+def _profile(scratch: Path, board: BoardConfig, image: Int8[np.ndarray, "..."]) -> list[int]:
+    simulator = Simulator(scratch / "firmware.elf", board)
+    simulator.boot()
+    return simulator.profile(image)
+
+
+def _expected(graph: Graph, network: Graph, board: BoardConfig) -> dict[str, Any]:
     """What is known before anything is compiled."""
     return {
         "board": board.name,
         "board_sram": board.sram,
         "board_flash": board.flash,
-        "arena": plan(graph).peak,
-        "arena_lower_bound": plan(graph).lower_bound,
-        "constants": constant_bytes(graph),
+        "arena": plan(network).peak,
+        "arena_lower_bound": plan(network).lower_bound,
+        "constants": constant_bytes(network),
         "macs": count_macs(graph),
+        "macs_executed": count_macs(network),
+        "tensors": tensor_table(network),
     }
 
 

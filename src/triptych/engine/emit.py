@@ -69,7 +69,7 @@ def emit(graph: Graph) -> dict[str, str]:
     Raises UnsupportedError where an operator's arithmetic could overflow.
     """
     places = plan(graph).tensors
-    kernels = {KERNELS[type(op)] for op in graph.ops if _computes(op, places)}
+    kernels = {KERNELS[type(op)] for op in graph.ops if computes(op, places)}
     names = ["dsp.h", "kernels.h", *(f"{kernel}.c" for kernel in sorted(kernels))]
     folder = files("triptych.engine") / "kernels"
     program = Program()
@@ -88,7 +88,7 @@ def _model_source(graph: Graph, program: Program) -> str:
     calls: list[str] = []
     for index, op in enumerate(graph.ops):
         symbol = f"op{index}"
-        if not _computes(op, placed.tensors):
+        if not computes(op, placed.tensors):
             continue
         title = f"/* {index}: {type(op).__name__} {comment(op.name)} -> {list(graph[op.output].shape)} */"
         backwards = op.output in placed.backwards
@@ -131,7 +131,7 @@ def _model_source(graph: Graph, program: Program) -> str:
     )
 
 
-def _computes(op: Op, places: Mapping[str, int]) -> bool:
+def computes(op: Op, places: Mapping[str, int]) -> bool:
     """Whether `op` needs code: a reshape in place does not."""
     return not isinstance(op, Reshape) or places[op.input] != places[op.output]
 

@@ -1,5 +1,6 @@
 """The firmware's numbers: compiled, simulated, compared, proved."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 from jaxtyping import Int8, Int64
 
 from triptych.config.tiny import BoardConfig
+from triptych.engine.emit import computes
 from triptych.engine.firmware import require_board
 from triptych.engine.oracle import run_litert
 from triptych.engine.proof import prove_peak
@@ -16,7 +18,7 @@ from triptych.engine.simulate import Run, Simulator
 from triptych.engine.toolchain import build_firmware
 from triptych.errors import MismatchError
 from triptych.graph.cost import count_macs
-from triptych.graph.memory import plan
+from triptych.graph.memory import Plan, plan
 from triptych.graph.ops import Graph
 from triptych.graph.tflite import read_tflite
 
@@ -86,6 +88,37 @@ def _compare(on_board: Run, expected: Int8[np.ndarray, "n ..."], judge: str) -> 
             f"the board differs from {judge} in {int(differs.sum())} bytes of {differs.size}, "
             f"first on input {first}: {on_board.outputs[first].tolist()}"
         )
+
+
+def layer_table(graph: Graph, calls: Sequence[int]) -> list[dict[str, Any]]:
+    """What each operator costs; `calls` are the instructions that `Simulator.profile` counted.
+
+    `alive` is how much of the arena holds a value while the operator runs, in bytes.
+    """
+    placed, rest = plan(graph), iter(calls)
+    rows = [
+        {
+            "name": op.output,
+            "operator": type(op).__name__,
+            "output": list(graph[op.output].shape),
+            "macs": count_macs(Graph(op.input, op.output, graph.tensors, (op,))),
+            "instructions": next(rest) if computes(op, placed.tensors) else 0,
+            "alive": _alive(placed, index),
+        }
+        for index, op in enumerate(graph.ops)
+    ]
+    assert next(rest, None) is None, "more calls than operators"
+    return rows
+
+
+def _alive(placed: Plan, index: int) -> int:
+    """Bytes of the arena that some tensor or scratch covers during operator `index`."""
+    spans = [span for span in placed.lifetimes if span.first <= index <= span.last]
+    covered = np.zeros(placed.peak, bool)
+    for span in spans:
+        at = placed.offset(span)
+        covered[at : at + span.size] = True
+    return int(covered.sum())
 
 
 def tensor_table(graph: Graph) -> list[dict[str, Any]]:
