@@ -23,7 +23,9 @@ PANELS = {
     "private": ("private", *SHARED),
     "robust": ("robust", *SHARED),
     "tiny": ("tiny", "board", *SHARED),
+    "hinge": ("hinge", "robust", "tiny", "board", "stage", *SHARED),
 }
+EXPERIMENT, HINGE = "experiment=", "experiment=hinge/"
 
 
 def read_overrides(path: Path, panel: str) -> list[str]:
@@ -46,7 +48,15 @@ def read_overrides(path: Path, panel: str) -> list[str]:
     wrong = [item for item in overrides if not isinstance(item, str)]
     if wrong:
         raise ConfigError(f"{path}: {wrong[0]!r} is not an override; write it as 'key=value', in quotes")
-    return overrides
+    return [for_panel(item, panel) for item in overrides]
+
+
+def for_panel(override: str, panel: str) -> str:
+    """The experiment `x` and its variant `hinge/x` are one choice: the chain takes the latter."""
+    if not override.startswith(EXPERIMENT):
+        return override
+    name = override.removeprefix(HINGE).removeprefix(EXPERIMENT)
+    return f"{HINGE if panel == 'hinge' else EXPERIMENT}{name}"
 
 
 def resolve(root: Path, panel: str) -> str:

@@ -5,6 +5,7 @@ planner, so that a hopeless pipeline stops at its first second.
 """
 
 from triptych.config import Config
+from triptych.config.checks import require
 
 
 def check_feasible(config: Config, panel: str) -> None:
@@ -14,7 +15,14 @@ def check_feasible(config: Config, panel: str) -> None:
 
         one_process(config.trainer)
         affordable_steps(calibrated(config.private))
-    if panel == "tiny":
+    if panel == "hinge":
+        source = config.hinge.source
+        require(
+            source == "synthetic",
+            f"hinge.source={source} is an ablation without epsilon: `python -m pipelines.hinge_ablation`; "
+            "the chain takes synthetic",
+        )
+    if panel in ("tiny", "hinge"):
         from triptych.tiny.arch import search_spaces
         from triptych.tiny.cost import board_limits, require_feasible, subnet_cost
 

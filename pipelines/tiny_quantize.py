@@ -27,7 +27,6 @@ def main(stage: Stage) -> Metrics:
     from safetensors.torch import save
 
     from triptych.data.files import write_atomic
-    from triptych.data.prepared import read_split
     from triptych.engine.reference import run
     from triptych.graph.tflite import write_tflite
     from triptych.quantization.calibrate import calibrate, run_float
@@ -40,16 +39,15 @@ def main(stage: Stage) -> Metrics:
     from triptych.tiny.recalibrate import BATCH, recalibrate
 
     config = stage.config
-    space = read_space(stage.inputs / "out/tiny/space/space.json", config.tiny.space, config.data)
-    supernet = read_supernet(stage.inputs / "out/tiny/supernet/supernet.safetensors", space)
-    arch = read_arch(stage.inputs / "out/tiny/search/arch.json", space)
-    real = stage.inputs / "data/prepared/real"
-    train, _ = hold_out(read_split(real, "train"), config.tiny.supernet.validation_size)
+    space = read_space(stage.dep("space.json"), config.tiny.space, config.data)
+    supernet = read_supernet(stage.dep("supernet.safetensors"), space)
+    arch = read_arch(stage.dep("arch.json"), space)
+    train, _ = hold_out(stage.split("train"), config.tiny.supernet.validation_size)
     recalibration, calibration = (
         tensors(train.take(slice(size)), space.resolution)[0]
         for size in (config.tiny.search.recalibration_size, config.tiny.quantization.calibration_size)
     )
-    test, labels = tensors(read_split(real, "test"), space.resolution)
+    test, labels = tensors(stage.split("test"), space.resolution)
 
     network = export(supernet, arch, recalibrate(supernet, recalibration.split(BATCH), arch))
     ranges = {**calibrate(network, calibration.split(BATCH)), network.input: PIXEL_RANGE}

@@ -43,3 +43,7 @@ class FaultError(TriptychError):
 
 class MismatchError(TriptychError):
     """The board computed something else than its reference; names the first input that differs."""
+
+
+class IntegrityError(TriptychError):
+    """A certified file was changed, or a signature is false; names which."""

@@ -46,7 +46,7 @@ class Checkout:
 
     def override(self, **panels: list[str]) -> None:
         """Write `overrides.yaml` at the smallest size."""
-        lines = {"all": ["experiment=smoke"], "private": [], "robust": [], "tiny": [], **panels}
+        lines = {"all": ["experiment=smoke"], "private": [], "robust": [], "tiny": [], "hinge": [], **panels}
         text = "".join(f"{panel}: {values!r}\n" for panel, values in lines.items())
         (self.path / "overrides.yaml").write_text(text)
 

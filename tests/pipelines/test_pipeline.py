@@ -11,6 +11,9 @@ import yaml
 from mlflow import MlflowClient
 
 from tests.pipelines.conftest import Checkout
+from triptych.data.files import read_json
+from triptych.errors import IntegrityError
+from triptych.tracking.chain import verify
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +79,72 @@ def test_second_repro_runs_nothing(checkout: Checkout, repro: str):
     assert "up to date" in checkout.run("dvc", "repro").stdout
 
 
+def upstream(checkout: Checkout, last: str) -> set[str]:
+    """The stages whose results flow into `last`, itself included."""
+    declared = yaml.safe_load((checkout.path / "dvc.yaml").read_text())["stages"]
+    written = {
+        path: name
+        for name, stage in declared.items()
+        for group in ("outs", "metrics", "plots")
+        for item in stage.get(group, [])
+        for path in ([item] if isinstance(item, str) else item)
+    }
+    found, queue = set(), [last]
+    while queue:
+        name = queue.pop()
+        found.add(name)
+        deps = declared[name]["deps"]
+        made_by = {by for path, by in written.items() for dep in deps if (path + "/").startswith(f"{dep}/")}
+        queue += made_by - found - {"compose"}
+    return found
+
+
+def opened(checkout: Checkout, name: str) -> list[str]:
+    """The data files that a stage opened while it ran, as Python's audit events tell."""
+    command = yaml.safe_load((checkout.path / "dvc.yaml").read_text())["stages"][name]["cmd"]
+    return json.loads((checkout.path / command.split("out=")[-1] / "run.json").read_text())["opened"]
+
+
+def test_only_the_generators_training_opens_the_sensitive_data(checkout: Checkout, repro: str):
+    """The chain's epsilon is that of the generator because nothing after it sees a sensitive image."""
+    chain = upstream(checkout, "hinge")
+    assert {"private_sample", "hinge_adapt", "hinge_measure"} < chain
+    sensitive = {"data/prepared/real/train.safetensors"}
+    readers = {name for name in chain - {"prepare"} if sensitive & set(opened(checkout, name))}
+    assert readers == {"private_warm_start", "private_train"}
+    assert not any(
+        path.startswith("data/raw") for name in chain - {"prepare"} for path in opened(checkout, name)
+    )
+
+
+def test_stages_that_evaluate_on_sensitive_data_are_marked_and_outside_the_chain(
+    checkout: Checkout, repro: str
+):
+    """Their numbers are for the owner of the data; epsilon does not cover them."""
+    for name in ("reference", "private_evaluate"):
+        folder = checkout.path / ("out/reference" if name == "reference" else "out/private/evaluate")
+        assert "data/prepared/real/train.safetensors" in opened(checkout, name)
+        assert "not covered by epsilon" in json.loads((folder / "metrics.json").read_text())["coverage"]
+        assert name not in upstream(checkout, "hinge")
+
+
+def test_chain_ends_with_one_certificate_that_fits_its_files(checkout: Checkout, repro: str):
+    """One epsilon, one accuracy on the board, one peak SRAM, and a digest of everything in between."""
+    certificate = read_json(checkout.path / "out/hinge/chain/certificate.json")
+    promised = read_json(checkout.path / "out/private/train/certificate.json")["epsilon"]
+    measured = read_json(checkout.path / "out/hinge/measure/metrics.json")
+    assert certificate["claims"]["privacy"]["epsilon"] == promised
+    assert certificate["claims"]["accuracy"]["target_accuracy"] == measured["board_accuracy"]
+    assert certificate["claims"]["board"]["peak_sram"] == measured["peak_sram"]
+    assert verify(certificate, checkout.path) > 30
+    model = checkout.path / "out/hinge/quantize/model.tflite"
+    whole = model.read_bytes()
+    model.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(IntegrityError, match=r"out/hinge/quantize/model\.tflite is not what hinge_quantize"):
+        verify(certificate, checkout.path)
+    model.write_bytes(whole)
+
+
 def test_plots_can_be_drawn(checkout: Checkout, repro: str):
     """`dvc plots` reads the curves that the stages declare."""
     assert "index.html" in checkout.run("dvc", "plots", "show").stdout
@@ -87,9 +156,11 @@ def test_noise_reruns_what_depends_on_it_and_nothing_else(checkout: Checkout, re
     checkout.run("git", "add", "--all")
     checkout.run("git", *author, "commit", "--quiet", "--message", "Results")
     override = "overrides.yaml:private=['private.noise_multiplier=4']"
-    output = checkout.run("dvc", "exp", "run", "--set-param", override).stdout
+    targets = ["private_evaluate", "hinge_data"]  # the chain begins with the samples; its rest takes a minute
+    output = checkout.run("dvc", "exp", "run", "--set-param", override, *targets).stdout
     changed = ran(output)
-    assert changed == {"compose@private", "private_train", "private_sample", "private_evaluate"}
+    private = {"compose@private", "private_train", "private_sample", "private_evaluate"}
+    assert changed == {*private, "hinge_data"}
     table = checkout.run("dvc", "metrics", "diff", "--json").stdout
     train = json.loads(table)["out/private/train/metrics.json"]
     assert train["epsilon"]["new"] < train["epsilon"]["old"]
@@ -99,7 +170,7 @@ def test_noise_reruns_what_depends_on_it_and_nothing_else(checkout: Checkout, re
 def test_cache_hit_shows_the_existing_run(checkout: Checkout, repro: str):
     """Going back restores results without a new run in the store."""
     before = runs(checkout)
-    assert len(before) == len(stages(checkout)) + 3
+    assert len(before) == len(stages(checkout)) + 4
     checkout.override()
     assert "private_train" not in ran(checkout.run("dvc", "repro").stdout)
     checkout.run("python", "-m", "pipelines.sync")

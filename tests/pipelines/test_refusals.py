@@ -42,6 +42,8 @@ def test_impossible_value_is_refused(prepared: Checkout, stage: str, override: s
         ({"tiny": ["board.sram=9216"]}, "no subnet fits the board"),
         ({"robust": ["robust.shfit.p=1"]}, "robust.shfit.p"),
         ({"privat": []}, "unknown panel 'privat'"),
+        ({"hinge": ["hinge.source=real"]}, "hinge.source=real is an ablation"),
+        ({"hinge": ["experiment=paper_selftraining"]}, "experiment/hinge/paper_selftraining"),
     ],
 )
 def test_compose_refuses_before_any_stage(prepared: Checkout, panels: dict[str, list[str]], message: str):

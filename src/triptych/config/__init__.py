@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from triptych.config.checks import require
 from triptych.config.data import DataConfig
+from triptych.config.hinge import HingeConfig
 from triptych.config.private import PrivateConfig
 from triptych.config.robust import RobustConfig
 from triptych.config.system import TrackingConfig, TrainerConfig
@@ -30,6 +31,7 @@ class Config:
     robust: RobustConfig = field(default_factory=RobustConfig)
     tiny: TinyConfig = field(default_factory=TinyConfig)
     board: BoardConfig = field(default_factory=BoardConfig)
+    hinge: HingeConfig = field(default_factory=HingeConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     seed: int = 0
@@ -43,7 +45,7 @@ class Config:
         Raises ConfigError where a value, or a combination of values, is impossible.
         """
         require(self.seed >= 0, f"seed={self.seed} must not be negative")
-        for group in ("data", "private", "robust", "tiny", "board", "trainer"):
+        for group in ("data", "private", "robust", "tiny", "board", "hinge", "trainer"):
             if group in present:
                 getattr(self, group).check()
         if {"private", "data"} <= set(present):

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +63,17 @@ def digest(paths: Iterable[Path], *, root: Path) -> str:
     for path in sorted(paths):
         total.update(f"{path.relative_to(root).as_posix()}\0{sha256(path)}\n".encode())
     return total.hexdigest()
+
+
+def digest_of(path: Path, *, root: Path) -> str:
+    """`digest` of a file, or of every file in a folder; Python's caches do not count."""
+    return digest(_below(path), root=root)
+
+
+def _below(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        yield from (p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    elif path.is_file():
+        yield path
+    else:
+        raise DataError(f"{path} does not exist; run the stage that writes it (`dvc repro`)")

@@ -7,15 +7,14 @@ when a result is the same.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from triptych.data.files import digest
-from triptych.errors import DataError
+from triptych.data.files import digest_of
 
 
 @dataclass(frozen=True)
@@ -42,18 +41,9 @@ def lookup(config: Mapping[str, Any], key: str) -> Any:  # noqa: ANN401  # any c
     return value
 
 
-def _files(path: Path) -> Iterator[Path]:
-    if path.is_dir():
-        yield from (p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
-    elif path.is_file():
-        yield path
-    else:
-        raise DataError(f"{path} does not exist; run the stage that writes it (`dvc repro`)")
-
-
 def dependency_digests(declaration: Declaration, root: Path) -> dict[str, str]:
     """SHA-256 of every declared file or folder. Raises DataError where one is missing."""
-    return {dep: digest(_files(root / dep), root=root) for dep in declaration.deps}
+    return {dep: digest_of(root / dep, root=root) for dep in declaration.deps}
 
 
 def is_code(dependency: str) -> bool:
