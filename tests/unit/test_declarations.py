@@ -58,8 +58,34 @@ def test_declared_code_exists(name: str):
     """DVC refuses a missing dependency only when the stage runs."""
     declaration = read_declaration(ROOT, name)
     code = [dep for dep in declaration.deps if dep.startswith(("src/", "pipelines/"))]
-    assert f"pipelines/{STAGES[name]['cmd'].split()[2].removeprefix('pipelines.')}.py" in code
+    assert f"pipelines/{borrowed(name)}.py" in code
     assert all((ROOT / dep).exists() for dep in code)
+
+
+def borrowed(name: str) -> str:
+    """The script's name where the stage runs another stage's script, else its own."""
+    return STAGES[name]["cmd"].split()[2].removeprefix("pipelines.")
+
+
+def shape(name: str) -> dict[str, list[str]]:
+    """What an entry declares, apart from whose files and parameters they are."""
+    entry = STAGES[name]
+    code = [dep for dep in entry["deps"] if dep.startswith(("src/", "pipelines/"))]
+    files = [Path(dep).name for dep in entry["deps"] if dep not in code]
+    keys = [key for file in entry["params"] for group in file.values() for key in group]
+    outs = [
+        Path(item if isinstance(item, str) else next(iter(item))).name
+        for kind in ("outs", "metrics", "plots")
+        for item in entry.get(kind, [])
+    ]
+    named = {"code": code, "files": files, "keys": keys, "outs": outs}
+    return {kind: sorted(values) for kind, values in named.items()}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if borrowed(name) != name])
+def test_stage_that_borrows_a_script_declares_what_the_script_needs(name: str):
+    """The two entries of one script must not drift apart: change both."""
+    assert shape(name) == shape(borrowed(name))
 
 
 @pytest.mark.parametrize("panel", PANELS)
