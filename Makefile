@@ -5,7 +5,7 @@ export PATH := $(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: repro test lint dashboard clean
+.PHONY: repro report test lint dashboard clean
 
 repro: .venv/installed ## run the whole pipeline; `make repro experiment=mnist` runs another experiment
 ifdef experiment
@@ -15,6 +15,10 @@ else
 endif
 	python -m pipelines.sync hydra.run.dir=. hydra.output_subdir=null hydra/job_logging=none
 	python -m pipelines.summary
+	python -m pipelines.report
+
+report: .venv/installed ## the results as one page, reports/index.html
+	python -m pipelines.report
 
 test: .venv/installed ## run the test suite
 	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
@@ -35,4 +39,4 @@ dashboard: .venv/installed ## compare runs in the browser
 	touch $@
 
 clean: ## remove results, keep the environment and the data
-	rm -rf out params multirun outputs .ckpt
+	rm -rf out params reports multirun outputs .ckpt
