@@ -2,7 +2,7 @@
 
 Nothing is selected here by labels of the target or by sensitive data: the number
 of epochs is fixed. The target images leave this stage with the labels that the
-subnet gives them, for calibration.
+subnet gives them, for quantization, repeated to as many as the source has.
 """
 
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 @stage("hinge_adapt")
 def main(stage: Stage) -> Metrics:
+    import numpy as np
     import torch
 
     from triptych.data.prepared import Split, write_prepared
@@ -37,7 +38,8 @@ def main(stage: Stage) -> Metrics:
 
     write_supernet(stage.out / "supernet.safetensors", supernet)
     card = {"name": f"{config.data.name}_pseudo_labelled", "source": "target images, labels by the subnet"}
-    labelled = Split(target, after.numpy())
+    size = len(stage.split("train"))
+    labelled = Split(np.resize(target, (size, *target.shape[1:])), np.resize(after.numpy(), size))
     write_prepared(stage.out, {"train": labelled}, classes=config.data.classes, card=card)
     changed = (before != after).double().mean().item()
     return {**confidence(subnet, target), "pseudo_labels_changed": changed}
