@@ -17,8 +17,8 @@ Trainer = Callable[
 CURVES = "private_curves.csv"
 
 
-def train_gswgan(stage: Stage, private: "PrivateConfig", path: Path, limit: int) -> Trained:
-    """Train until the planned steps are done or `limit` steps are paid for in the ledger at `path`."""
+def train_ensemble(stage: Stage, private: "PrivateConfig", path: Path, limit: int) -> Trained:
+    """GS-WGAN, and G-PATE, which differs in its release alone; at most `limit` steps are paid for."""
     from triptych.data.partition import partition
     from triptych.data.prepared import read_split
     from triptych.data.weights import load_weights
@@ -29,23 +29,29 @@ def train_gswgan(stage: Stage, private: "PrivateConfig", path: Path, limit: int)
     from triptych.private.budget import terms
     from triptych.private.module import GSWGAN
     from triptych.private.release import Releaser, labels_seen
+    from triptych.private.rivals.gpate import VoteReleaser
 
     config = stage.config
+    promise = terms(private)
     train = read_split(stage.inputs / "data/prepared/real", "train")
     shards = partition(len(train), private.discriminators, seed=config.seed)
     batches = StepBatches(
         train,
         shards,
-        steps=private.steps,
+        steps=promise.event.steps,
         repeats=private.discriminator_steps,
         batch_size=private.discriminator.batch_size,
         seed=config.seed + 1,  # other batches than those of the warm start
         trained=private.discriminator.trained,
     )
-    with Ledger(path, mechanism(terms(private))) as ledger:
-        seen = labels_seen(train.labels, shards, config.data.classes)
+    with Ledger(path, mechanism(promise)) as ledger:
         source = random_source(secure=private.secure_rng)
-        module = GSWGAN(private, config.data, Releaser(private, ledger, source, limit, seen))
+        if private.method == "gpate":
+            releaser = VoteReleaser(private, ledger, source, limit)
+        else:
+            seen = labels_seen(train.labels, shards, config.data.classes)
+            releaser = Releaser(private, ledger, source, limit, seen)
+        module = GSWGAN(private, config.data, releaser)
         load_weights(stage.inputs / "out/private/warm_start/discriminators.safetensors", module.ensemble)
         stage.fit(module, ShardDataModule(batches), epochs=1, curves=CURVES)
     return module.cpu().released, int(module.steps_taken)
@@ -89,4 +95,40 @@ def train_dp_merf(stage: Stage, private: "PrivateConfig", path: Path, limit: int
     return module.cpu().released, 1
 
 
-TRAINERS: dict[str, Trainer] = {"gswgan": train_gswgan, "dp_merf": train_dp_merf}
+def train_dp_sgd_gan(stage: Stage, private: "PrivateConfig", path: Path, limit: int) -> Trained:
+    """Train until the planned discriminator steps are done or `limit` are paid for."""
+    import torch
+
+    from triptych.data.prepared import read_split
+    from triptych.privacy.certificate import mechanism
+    from triptych.privacy.ledger import Ledger
+    from triptych.privacy.noise import random_source
+    from triptych.private.budget import terms
+    from triptych.private.rivals.dp_sgd import GradientReleaser
+    from triptych.private.rivals.dp_sgd_gan import DPSGDGAN
+    from triptych.private.rivals.steps import StepDataModule
+
+    settings, promise = private.dp_sgd_gan, terms(private)
+    train = read_split(stage.inputs / "data/prepared/real", "train")
+    with Ledger(path, mechanism(promise)) as ledger:
+        releaser = GradientReleaser(
+            torch.from_numpy(train.images) / 255,
+            torch.from_numpy(train.labels),
+            sample_rate=settings.sample_rate,
+            clip_norm=promise.clip_norm,
+            noise_multiplier=promise.event.noise_multiplier,
+            ledger=ledger,
+            source=random_source(secure=private.secure_rng),
+            limit=limit,
+        )
+        module = DPSGDGAN(private, stage.config.data, releaser)
+        stage.fit(module, StepDataModule(settings.steps), epochs=1, curves=CURVES)
+    return module.cpu().released, int(module.steps_taken)
+
+
+TRAINERS: dict[str, Trainer] = {
+    "gswgan": train_ensemble,
+    "gpate": train_ensemble,
+    "dp_merf": train_dp_merf,
+    "dp_sgd_gan": train_dp_sgd_gan,
+}

@@ -2,7 +2,7 @@
 
 from pipelines.stage import Metrics, Stage, stage
 
-WARM = ("gswgan",)  # methods with an ensemble; the others start from an empty file
+WARM = ("gswgan", "gpate")  # methods with an ensemble; the others start from an empty file
 
 
 @stage("private_warm_start")

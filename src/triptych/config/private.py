@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 from triptych.config.checks import MISSING, choice, equal_shards, positive, require
 from triptych.config.data import DataConfig
-from triptych.config.rivals import DPMERFConfig, check_noise
+from triptych.config.rivals import DPMERFConfig, DPSGDGANConfig, GPATEConfig, check_noise
 
-METHODS = ("gswgan", "dp_merf")
+METHODS = ("gswgan", "dp_merf", "dp_sgd_gan", "gpate")
 
 TIGHTEST = "tightest"
 ACCOUNTANTS = {  # of each release, the tightest first
@@ -107,6 +107,8 @@ class PrivateConfig:
 
     method: str = "gswgan"
     dp_merf: DPMERFConfig = field(default_factory=DPMERFConfig)
+    dp_sgd_gan: DPSGDGANConfig = field(default_factory=DPSGDGANConfig)
+    gpate: GPATEConfig = field(default_factory=GPATEConfig)
     discriminators: int = MISSING  # [K], each on a shard of its own
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)

@@ -6,7 +6,7 @@ multiplier of null is computed from `private.epsilon_budget`.
 
 from dataclasses import dataclass
 
-from triptych.config.checks import MISSING, positive, require
+from triptych.config.checks import MISSING, choice, positive, require
 
 
 def check_noise(key: str, noise_multiplier: float | None) -> None:
@@ -33,3 +33,60 @@ class DPMERFConfig:
             positive(f"private.dp_merf.{key}", getattr(self, key))
         require(self.features % 2 == 0, f"private.dp_merf.features={self.features} must be even")
         check_noise("private.dp_merf.noise_multiplier", self.noise_multiplier)
+
+
+@dataclass
+class DPSGDGANConfig:
+    """One discriminator trained by DP-SGD."""
+
+    loss: str = MISSING  # logistic, or wasserstein with clipped weights
+    kind: str = MISSING  # of the discriminator: mlp, conv
+    width: int = MISSING  # hidden units (mlp), channels of the first convolution (conv)
+    sample_rate: float = MISSING  # of the records, in one step
+    steps: int = MISSING  # of the discriminator, each released
+    discriminator_steps: int = MISSING  # before each generator step
+    rows: int = MISSING  # generated images in a step
+    learning_rate: float = MISSING  # of the discriminator
+    generator_learning_rate: float = MISSING
+    clip_norm: float = MISSING  # of one record's gradient
+    weight_bound: float = MISSING  # of each weight; wasserstein only
+    noise_multiplier: float | None = None  # standard deviation / (2 * clip_norm)
+
+    def check(self) -> None:
+        key = "private.dp_sgd_gan"
+        choice(f"{key}.loss", self.loss, ("logistic", "wasserstein"))
+        choice(f"{key}.kind", self.kind, ("mlp", "conv"))
+        for name in (
+            "width",
+            "sample_rate",
+            "steps",
+            "discriminator_steps",
+            "rows",
+            "learning_rate",
+            "generator_learning_rate",
+            "clip_norm",
+            "weight_bound",
+        ):
+            positive(f"{key}.{name}", getattr(self, name))
+        require(self.sample_rate <= 1, f"{key}.sample_rate={self.sample_rate} must be at most 1")
+        check_noise(f"{key}.noise_multiplier", self.noise_multiplier)
+
+
+@dataclass
+class GPATEConfig:
+    """Votes of the discriminators of `private.discriminators`; rows and schedule are those of GS-WGAN."""
+
+    steps: int = MISSING  # of the generator, each released
+    directions: int = MISSING  # random projections of a row's gradient
+    bins: int = MISSING  # of the projected values
+    bound: float = MISSING  # the outer edges of the bins are -bound and bound
+    threshold: float = MISSING  # share of the discriminators that must agree; below it a value counts as 0
+    noise_multiplier: float | None = None  # standard deviation / sqrt(2 * rows * directions)
+
+    def check(self) -> None:
+        for name in ("steps", "directions", "bins", "bound"):
+            positive(f"private.gpate.{name}", getattr(self, name))
+        require(
+            0 <= self.threshold < 1, f"private.gpate.threshold={self.threshold} must be a share in [0, 1)"
+        )
+        check_noise("private.gpate.noise_multiplier", self.noise_multiplier)

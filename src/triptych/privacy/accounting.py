@@ -13,7 +13,7 @@ import dp_accounting
 import numpy as np
 from dp_accounting import rdp
 from dp_accounting.pld import pld_pmf
-from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
+from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution, from_gaussian_mechanism
 from jaxtyping import Float64
 from scipy.optimize import root_scalar
 from scipy.special import log_ndtr
@@ -22,7 +22,7 @@ from triptych.errors import ConfigError
 from triptych.privacy.mechanism import Event, IndependentDraws, Release, SharedDraw
 
 INTERVAL = 1e-4  # of the discretised privacy loss: halving it moves epsilon by less than 0.1%
-COARSE = 1e-3  # the same where one release may lose more than LARGE, and epsilon is in the tens and hundreds
+COARSE = 1e-3  # the same for Poisson sampling, and where one release may lose more than LARGE
 LARGE = 15.0
 NEGLIGIBLE = 1e-15  # profile value beyond which the loss counts as infinite
 HOPELESS = 100.0  # privacy loss of one release above which no numerical bound is worth its memory
@@ -61,6 +61,13 @@ def _largest_loss(noise_multiplier: float) -> float:
 
 def privacy_loss(release: Release, interval: float | None = None) -> PrivacyLossDistribution:
     """A pessimistic privacy loss distribution of one release (connect-the-dots on its profile)."""
+    if release.poisson:
+        return from_gaussian_mechanism(
+            2 * release.noise_multiplier,  # the library counts from an absent record: half the sensitivity
+            value_discretization_interval=interval or COARSE,
+            sampling_prob=release.sample_rate,
+            neighboring_relation=dp_accounting.NeighboringRelation.REPLACE_ONE,
+        )
     loss = _largest_loss(release.noise_multiplier)
     interval = interval or (INTERVAL if loss <= LARGE else COARSE)
     reach = math.ceil(math.log1p(release.sample_rate * math.expm1(loss)) / interval) + 1

@@ -12,7 +12,7 @@ from triptych.data.files import read_json, sha256
 from triptych.errors import PrivacyError
 from triptych.privacy.accounting import epsilon
 from triptych.privacy.ledger import read_ledger
-from triptych.privacy.mechanism import Event, describe
+from triptych.privacy.mechanism import Event, SampledGradients, describe
 
 VERSION = 1
 CAVEAT = (
@@ -62,6 +62,11 @@ def issue(terms: Terms, *, ledger: Path, generator: Path, steps_taken: int) -> d
             "understated; delete the checkpoints and train anew"
         )
     event = replace(terms.event, steps=paid)
+    literature: dict[str, float] = {}
+    if isinstance(event, SampledGradients):
+        from triptych.privacy.add_remove import add_or_remove_epsilon  # Opacus takes seconds to import
+
+        literature = {"epsilon_add_or_remove": add_or_remove_epsilon(event, terms.delta)}
     costs = {name: epsilon(event, terms.delta, accountant=name) for name in event.accountants}
     return {
         "version": VERSION,
@@ -73,6 +78,7 @@ def issue(terms: Terms, *, ledger: Path, generator: Path, steps_taken: int) -> d
         "epsilon": costs[terms.accountant],
         "epsilon_accountant": terms.accountant,
         "epsilon_by_accountant": costs,
+        **literature,
         "ledger_digest": entries[-1]["digest"],
         "generator_sha256": sha256(generator),
         "caveat": CAVEAT,

@@ -13,11 +13,15 @@ ADJACENCY = "replace-one record"
 
 @dataclass(frozen=True)
 class Release:
-    """`count` Gaussian mechanisms, each applied to a secret `sample_rate` of the shards."""
+    """`count` Gaussian mechanisms, each applied to a secret `sample_rate` of the shards or records.
+
+    `poisson`: each is drawn on its own; else a fixed number without replacement.
+    """
 
     noise_multiplier: float
     sample_rate: float
     count: int
+    poisson: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,46 @@ class MeanEmbedding:
         return Release(self.noise_multiplier, 1.0, self.steps)
 
 
-Event = FullEnsemble | IndependentDraws | SharedDraw | MeanEmbedding
+@dataclass(frozen=True)
+class SampledGradients:
+    """DP-SGD: at every step the noisy sum of clipped gradients of a secret Poisson sample of the records."""
+
+    noise_multiplier: float
+    steps: int
+    sample_rate: float
+
+    accountants: ClassVar[tuple[str, ...]] = ("pld",)
+    theorem: ClassVar[str] = (
+        "composition of Poisson-subsampled Gaussian mechanisms by privacy loss distributions, a record "
+        "replaced by its opposite (Zhu, Dong, Wang 2022, arXiv:2106.08567; dp_accounting REPLACE_ONE)"
+    )
+
+    @property
+    def release(self) -> Release:
+        """One Poisson-subsampled mechanism a step."""
+        return Release(self.noise_multiplier, self.sample_rate, self.steps, poisson=True)
+
+
+@dataclass(frozen=True)
+class VoteHistogram:
+    """G-PATE: at every step the noisy histogram of the votes of all discriminators is released."""
+
+    noise_multiplier: float
+    steps: int
+
+    accountants: ClassVar[tuple[str, ...]] = ("gdp", "pld", "rdp")
+    theorem: ClassVar[str] = (
+        "T adaptive Gaussian mechanisms on histograms are sqrt(T)/noise_multiplier-GDP, whatever the votes "
+        "(Dong, Roth, Su 2019, arXiv:1905.02383, Corollary 2)"
+    )
+
+    @property
+    def release(self) -> Release:
+        """One whole Gaussian mechanism a step, of all its votes together."""
+        return Release(self.noise_multiplier, 1.0, self.steps)
+
+
+Event = FullEnsemble | IndependentDraws | SharedDraw | MeanEmbedding | SampledGradients | VoteHistogram
 
 
 def describe(event: Event) -> dict[str, Any]:

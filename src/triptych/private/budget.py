@@ -11,7 +11,15 @@ from triptych.config.system import TrainerConfig
 from triptych.errors import ConfigError
 from triptych.privacy.accounting import epsilon, noise_for, steps_for
 from triptych.privacy.certificate import Terms
-from triptych.privacy.mechanism import Event, FullEnsemble, IndependentDraws, MeanEmbedding, SharedDraw
+from triptych.privacy.mechanism import (
+    Event,
+    FullEnsemble,
+    IndependentDraws,
+    MeanEmbedding,
+    SampledGradients,
+    SharedDraw,
+    VoteHistogram,
+)
 
 TRIAL = 1.0  # noise multiplier from which calibration starts
 
@@ -80,7 +88,38 @@ def _dp_merf(config: PrivateConfig, noise: float) -> Terms:
     return Terms(MeanEmbedding(noise), config.delta, "gdp", clip_norm=1.0, sensitivity=2.0, rng=_rng(config))
 
 
-TERMS: dict[str, Callable[[PrivateConfig, float], Terms]] = {"gswgan": _gswgan, "dp_merf": _dp_merf}
+def _dp_sgd_gan(config: PrivateConfig, noise: float) -> Terms:
+    own = config.dp_sgd_gan
+    return Terms(
+        SampledGradients(noise, own.steps, own.sample_rate),
+        config.delta,
+        "pld",
+        clip_norm=own.clip_norm,
+        sensitivity=2 * own.clip_norm,
+        rng=_rng(config),
+    )
+
+
+def _gpate(config: PrivateConfig, noise: float) -> Terms:
+    votes = config.rows * config.gpate.directions  # of one discriminator, in a step
+    return Terms(
+        VoteHistogram(noise, config.gpate.steps),
+        config.delta,
+        "gdp",
+        clip_norm=math.sqrt(votes),
+        sensitivity=math.sqrt(2 * votes),
+        rng=_rng(config),
+        discriminators=config.discriminators,
+        rows=config.rows,
+    )
+
+
+TERMS: dict[str, Callable[[PrivateConfig, float], Terms]] = {
+    "gswgan": _gswgan,
+    "dp_merf": _dp_merf,
+    "dp_sgd_gan": _dp_sgd_gan,
+    "gpate": _gpate,
+}
 
 
 def block_norm(config: PrivateConfig) -> float:

@@ -21,7 +21,7 @@ from triptych.private.ensemble import Images, Labels, build_ensemble
 from triptych.private.generators import Generator
 from triptych.private.losses import discriminator_loss
 from triptych.private.members import cut, offset, rotation, within
-from triptych.private.release import Releaser
+from triptych.private.release import Door
 from triptych.private.warm_start import BETAS, Bytes, descend, stacked_adam
 
 
@@ -30,7 +30,7 @@ class GSWGAN(pl.LightningModule):
 
     steps_taken: Tensor
 
-    def __init__(self, config: PrivateConfig, data: DataConfig, releaser: Releaser) -> None:
+    def __init__(self, config: PrivateConfig, data: DataConfig, releaser: Door) -> None:
         super().__init__()
         self.config, self.classes, self.releaser = config, data.classes, releaser
         self.generator = Generator(config.generator, data)

@@ -4,6 +4,7 @@ All ways end in `sanitize`; nothing else crosses from shards to generator.
 """
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -30,6 +31,20 @@ def labels_seen(
     """Which classes occur in each shard: private, and used only inside a clipped block."""
     seen = torch.zeros(len(shards), classes, dtype=torch.bool)
     return seen.scatter_(1, torch.from_numpy(labels[shards]), True)
+
+
+@runtime_checkable
+class Door(Protocol):
+    """What the training loop knows of a release."""
+
+    @property
+    def exhausted(self) -> bool:
+        """True where one more step would cost more than the budget."""
+        ...
+
+    def __call__(self, ensemble: Ensemble, fake: Rows, labels: RowLabels, *, step: int) -> Rows:
+        """A direction for each generated row, paid for."""
+        ...
 
 
 @dataclass

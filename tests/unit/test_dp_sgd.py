@@ -1,0 +1,157 @@
+"""DP-SGD: every record's gradient within the ball, batches drawn in secret, steps paid before use."""
+
+from dataclasses import replace
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from opacus.grad_sample import GradSampleModule
+
+from triptych.config.data import DataConfig
+from triptych.config.private import GeneratorConfig, PrivateConfig
+from triptych.config.rivals import DPSGDGANConfig
+from triptych.errors import ConfigError
+from triptych.privacy.certificate import mechanism
+from triptych.privacy.ledger import Ledger
+from triptych.privacy.noise import SecureSource, SeededSource
+from triptych.private.budget import terms
+from triptych.private.rivals.dp_sgd import GradientReleaser, clipped_sum, poisson_sample
+from triptych.private.rivals.dp_sgd_gan import DPSGDGAN, Discriminator, surprise
+from triptych.private.rivals.steps import StepDataModule
+
+DATA = DataConfig("digits", image_size=8, train_size=24, test_size=1)
+SETTINGS = DPSGDGANConfig(
+    loss="logistic",
+    kind="mlp",
+    width=6,
+    sample_rate=0.3,
+    steps=5,
+    discriminator_steps=2,
+    rows=7,
+    learning_rate=1e-2,
+    generator_learning_rate=1e-2,
+    clip_norm=0.5,
+    weight_bound=0.01,
+    noise_multiplier=5.0,
+)
+CONFIG = PrivateConfig(
+    method="dp_sgd_gan",
+    generator=GeneratorConfig(kind="mlp", width=8, average=0.5),
+    dp_sgd_gan=SETTINGS,
+    epsilon_budget=10.0,
+)
+
+
+def losses(network, images, labels):
+    return surprise(network(images, labels), real=True, loss="logistic")
+
+
+@pytest.fixture
+def records():
+    torch.manual_seed(0)
+    return torch.rand(24, 1, 8, 8), torch.arange(24) % 10
+
+
+@pytest.mark.parametrize("kind", ["mlp", "conv"])
+@pytest.mark.parametrize("clip_norm", [0.05, 1e3], ids=["clipped", "whole"])
+def test_the_sum_is_that_of_opacus_own_single_gradients(records, kind, clip_norm):
+    """Ghost clipping never forms them; here they are formed, clipped and added one by one."""
+    torch.manual_seed(0)
+    images, labels = records
+    network = Discriminator(kind, 4, DATA)
+    ours = clipped_sum(network, losses, images, labels, clip_norm=clip_norm)
+    single = GradSampleModule(network, loss_reduction="sum")
+    losses(single, images.clone().requires_grad_(), labels).sum().backward()
+    grads = torch.cat([getattr(p, "grad_sample").flatten(1) for p in network.parameters()], dim=1)  # noqa: B009  # Opacus adds it
+    factors = (clip_norm / grads.norm(dim=1, keepdim=True)).clamp(max=1)
+    assert torch.allclose(ours.float(), (factors * grads).sum(0), atol=1e-5)
+    assert (grads.norm(dim=1) > 0.05).all()
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4, 1e30, float("nan")])
+def test_replacing_a_record_moves_the_sum_by_at_most_twice_the_clip_norm(records, scale):
+    """The premise of the theorem, for a record that no honest data set contains."""
+    torch.manual_seed(0)
+    images, labels = records
+    network = Discriminator("mlp", 4, DATA)
+    other = images.clone()
+    other[3] = torch.randn(1, 8, 8) * scale
+    relabelled = labels.clone()
+    relabelled[3] = 9
+    before = clipped_sum(network, losses, images, labels, clip_norm=0.1)
+    after = clipped_sum(network, losses, other, relabelled, clip_norm=0.1)
+    assert after.isfinite().all()
+    assert (before - after).norm() <= 0.2 * (1 + 1e-4)
+
+
+@pytest.mark.parametrize("source", [SeededSource(), SecureSource()], ids=["seeded", "secure"])
+def test_each_record_is_drawn_on_its_own_with_the_sample_rate(source):
+    """The theorem is that of Poisson sampling: sizes of batches vary as a binomial's."""
+    torch.manual_seed(0)
+    sizes = torch.tensor([float(len(poisson_sample(1000, 0.1, source))) for _ in range(200)])
+    assert float(sizes.mean()) == pytest.approx(100, abs=3)
+    assert float(sizes.std()) == pytest.approx(9.49, rel=0.2)
+    assert len(poisson_sample(5, 1.0, source)) == 5
+
+
+def test_an_empty_batch_releases_noise_alone(records):
+    """Staying silent would tell that nobody was drawn."""
+    none = torch.zeros(0, dtype=torch.int64)
+    network = Discriminator("mlp", 4, DATA)
+    assert clipped_sum(network, losses, records[0][none], records[1][none], clip_norm=1.0).abs().max() == 0
+
+
+def train(records, folder, *, limit=100, config=CONFIG):
+    torch.manual_seed(0)
+    with Ledger(folder / "ledger.jsonl", mechanism(terms(config))) as ledger:
+        own = config.dp_sgd_gan
+        images, labels = records
+        door = GradientReleaser(
+            images,
+            labels,
+            sample_rate=own.sample_rate,
+            clip_norm=own.clip_norm,
+            noise_multiplier=5.0,
+            ledger=ledger,
+            source=SeededSource(),
+            limit=limit,
+        )
+        module = DPSGDGAN(config, DATA, door)
+        before = [p.detach().clone() for p in module.generator.parameters()]
+        trainer = pl.Trainer(
+            max_epochs=1,
+            accelerator="cpu",
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            enable_checkpointing=False,
+        )
+        trainer.fit(module, StepDataModule(own.steps))
+        moved = any(not torch.equal(a, b) for a, b in zip(before, module.generator.parameters(), strict=True))
+        return module, ledger.steps, moved
+
+
+@pytest.mark.filterwarnings("ignore:The 'train_dataloader' does not have many workers")
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*is deprecated")
+@pytest.mark.parametrize("loss", ["logistic", "wasserstein"])
+def test_every_discriminator_step_is_paid_and_the_budget_stops_training(records, tmp_path, loss):
+    """Only the discriminator's steps touch records; the generator's are free."""
+    config = replace(CONFIG, dp_sgd_gan=replace(SETTINGS, loss=loss))
+    (tmp_path / "all").mkdir()
+    module, paid, moved = train(records, tmp_path / "all", config=config)
+    assert int(module.steps_taken) == paid == 5
+    assert moved
+    if loss == "wasserstein":
+        assert max(float(p.detach().abs().max()) for p in module.discriminator.parameters()) <= 0.01
+    (tmp_path / "some").mkdir()
+    module, paid, moved = train(records, tmp_path / "some", limit=1, config=config)
+    assert int(module.steps_taken) == paid == 1
+    assert not moved
+
+
+def test_impossible_values_are_refused():
+    """A rate above 1 has no meaning, and an unknown loss would train nothing."""
+    with pytest.raises(ConfigError, match=r"private\.dp_sgd_gan\.sample_rate=1\.5 must be at most 1"):
+        replace(SETTINGS, sample_rate=1.5).check()
+    with pytest.raises(ConfigError, match=r"private\.dp_sgd_gan\.loss=hinge is unknown"):
+        replace(SETTINGS, loss="hinge").check()
