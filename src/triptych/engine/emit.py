@@ -4,7 +4,6 @@ The kernels are files of this package; the generated `model.c` holds data and
 calls alone, at the offsets that `graph/memory.py` planned.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 
@@ -19,8 +18,8 @@ from triptych.engine.integer import (
     quantization_of,
     requantization,
 )
-from triptych.engine.thumb.layers import Layer, Program, layer_of
-from triptych.engine.thumb.matrix import Blocking
+from triptych.engine.thumb.layers import Program, layer_of
+from triptych.engine.thumb.schedule import schedule
 from triptych.engine.unweighted import Arrays, unweighted_fields
 from triptych.graph.memory import Plan, plan
 from triptych.graph.ops import (
@@ -44,7 +43,7 @@ from triptych.graph.ops import (
     paddings_of,
 )
 
-WIDE_PIXELS = 100  # output pixels from which int16 weights are worth their flash
+FLASH = 1 << 20  # bytes, where no board says otherwise
 CONV2D_BLOCK = 2  # TRIPTYCH_CONV2D_BLOCK of kernels.h
 Value = int | str | tuple[int, ...] | Mapping[str, "Value"]  # of a C initialiser
 KERNELS: dict[type[Op], str] = {
@@ -63,8 +62,10 @@ KERNELS: dict[type[Op], str] = {
 }
 
 
-def emit(graph: Graph) -> dict[str, str]:
-    """The C sources of `graph` by file name: `model.c`, `model.h` and the kernels it calls.
+def emit(graph: Graph, *, flash: int = FLASH) -> dict[str, str]:
+    """The sources of `graph` by file name: `model.c`, `model.h`, `model.S` and the C kernels.
+
+    Generated code and its constants share `flash` bytes (`thumb/schedule.py`).
 
     Raises UnsupportedError where an operator's arithmetic could overflow.
     """
@@ -74,16 +75,17 @@ def emit(graph: Graph) -> dict[str, str]:
     folder = files("triptych.engine") / "kernels"
     program = Program()
     return {
-        "model.c": _model_source(graph, program),
+        "model.c": _model_source(graph, program, flash),
         "model.S": program.text(),
         "model.h": model_header(graph),
         **{f"kernels/{name}": (folder / name).read_text() for name in names},
     }
 
 
-def _model_source(graph: Graph, program: Program) -> str:
+def _model_source(graph: Graph, program: Program, flash: int) -> str:
     """`model.c`; the functions that it calls on a DSP target are added to `program`."""
     placed = plan(graph)
+    kernels = schedule(graph, placed.backwards, flash=flash)
     constants: list[str] = []
     calls: list[str] = []
     for index, op in enumerate(graph.ops):
@@ -93,11 +95,11 @@ def _model_source(graph: Graph, program: Program) -> str:
         title = f"/* {index}: {type(op).__name__} {comment(op.name)} -> {list(graph[op.output].shape)} */"
         backwards = op.output in placed.backwards
         declared, call = _constants(graph, op, symbol, backwards=backwards), _call(op, placed, symbol)
-        layer = _generated(graph, op, backwards=backwards)
-        if layer is None:
+        if op.output not in kernels:
             constants += [title, *declared, ""]
             calls.append(call)
             continue
+        layer = layer_of(graph, op, kernels[op.output])
         name = program.add(f"{symbol}_stream", layer)
         stream = [f"extern const uint32_t {symbol}_stream[];", f"triptych_generated {name};"]
         constants += [title, "#ifdef TRIPTYCH_THUMB", *stream, "#else", *declared, "#endif", ""]
@@ -134,12 +136,6 @@ def _model_source(graph: Graph, program: Program) -> str:
 def computes(op: Op, places: Mapping[str, int]) -> bool:
     """Whether `op` needs code: a reshape in place does not."""
     return not isinstance(op, Reshape) or places[op.input] != places[op.output]
-
-
-def _generated(graph: Graph, op: Op, *, backwards: bool) -> Layer | None:
-    pixels = math.prod(graph[op.output].shape[1:3])
-    blocking = Blocking(wide=True) if pixels >= WIDE_PIXELS else Blocking(wide=False, pixels=3)
-    return layer_of(graph, op, blocking, backwards=backwards)
 
 
 def _call(op: Op, placed: Plan, symbol: str) -> str:

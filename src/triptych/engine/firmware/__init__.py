@@ -13,9 +13,10 @@ from triptych.engine.emit import emit
 from triptych.errors import BoardError
 from triptych.graph.cost import constant_bytes
 from triptych.graph.memory import plan
-from triptych.graph.ops import Graph
+from triptych.graph.ops import FullyConnected, Graph
 
 FLASH_ORIGIN, SRAM_ORIGIN = 0x0800_0000, 0x2000_0000  # STM32
+C_CODE = 24 * 1024  # bytes of flash set aside for boot, C kernels and their constants
 STACK_RESERVE = 1024  # bytes; an overflow faults, and what is used is measured
 CPU_FLAGS = {
     "cortex_m4": "-mcpu=cortex-m4 -mthumb -mfpu=fpv4-sp-d16 -mfloat-abi=hard",
@@ -34,7 +35,7 @@ def write_firmware(
     """Write model, kernels, boot code, linker script, self-test and CMakeLists into `folder`."""
     here = files("triptych.engine") / "firmware"
     sources = {
-        **emit(graph),
+        **emit(graph, flash=board.flash - _other_flash(graph, test_input.size + test_output.size)),
         **{name: (here / name).read_text() for name in ("startup.c", "main.c")},
         "linker.ld": linker_script(board, stack=STACK_RESERVE),
         "CMakeLists.txt": _fill("CMakeLists.txt.in", cpu_flags=CPU_FLAGS[board.cpu]),
@@ -43,6 +44,12 @@ def write_firmware(
     }
     for name, text in sources.items():
         write_atomic(folder / name, text.encode())
+
+
+def _other_flash(graph: Graph, test_vector: int) -> int:
+    """Bytes of flash beside generated code: C code, dense weights, the test vector."""
+    dense = sum(op.weight.size for op in graph.weighted() if isinstance(op, FullyConnected))
+    return C_CODE + dense + test_vector
 
 
 def require_room(graph: Graph, board: BoardConfig) -> None:

@@ -18,6 +18,7 @@ from triptych.engine.thumb.finish import MAX_SHIFT, Clamp, emit_clamp_bounds
 from triptych.graph.ops import Add, Graph
 
 UNROLL = 4
+SUM_STREAM = 24  # bytes
 HALF = (1 << 30, 0)  # multiplier and shift of one half
 
 

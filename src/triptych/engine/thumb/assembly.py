@@ -18,11 +18,13 @@ class Assembly:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.executed = 0.0  # instructions of one call of every function so far
+        self.instructions = 0
         self._times = 1.0
         self._labels = 0
 
     def __call__(self, *instructions: str) -> None:
         """Append instructions."""
+        self.instructions += len(instructions)
         self.executed += self._times * len(instructions)
         self.lines += [f"    {instruction}" for instruction in instructions]
 

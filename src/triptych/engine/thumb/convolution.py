@@ -56,6 +56,19 @@ class Window:
         return self.before[0] > 0 or ends[0], self.before[1] > 0 or ends[1]
 
     @property
+    def inside(self) -> tuple[float, float]:
+        """Share of kernel rows inside the image, and of windows inside its columns."""
+        height, width = self.input
+        tops = [
+            y * self.stride[0] - self.before[0] + i
+            for y in range(self.output[0])
+            for i in range(self.kernel[0])
+        ]
+        lefts = [x * self.stride[1] - self.before[1] for x in range(self.output[1])]
+        whole = sum(0 <= left <= width - self.kernel[1] for left in lefts)
+        return sum(0 <= top < height for top in tops) / len(tops), whole / len(lefts)
+
+    @property
     def is_pixel(self) -> bool:
         """Whether the window is the pixel itself, in whole words."""
         plain = self.kernel == self.stride == (1, 1) and self.padded == (False, False)
@@ -120,32 +133,31 @@ def _emit_groups(code: Assembly, kernel: Convolution, pixels: int, count: int, a
     code(f"ldr r0, [sp, #{BUFFER}]")
     code.add("r0", "r0", 2 * shape.taps * pixels, "r1")
     code(f"str r0, [sp, #{BUFFER_END}]")
-    if count > 1:
-        code.set("r0", count)
-        code(f"str r0, [sp, #{GROUPS}]")
-    start = code.label()
-    if window.is_pixel:
-        code(f"ldr r2, [sp, #{INPUT}]")
-        emit_widen(code, shape.steps, kernel.blocking, pixels, shape.taps)
-    else:
-        _emit_corner(code, kernel)
-        _emit_gather(code, window, shape.taps, pixels)
-        code(f"ldr r2, [sp, #{COLUMNS}]")
-        emit_widen(code, shape.steps, kernel.blocking, pixels, shape.taps)
-    emit_group(code, shape, kernel.blocking, pixels)
     # the last group of a backward run steps by the size of the groups that follow it
     step = -(pixels if count > 1 else after) if kernel.backwards else pixels
+    with code.counted(count, GROUPS, "r0"):
+        if window.is_pixel:
+            code(f"ldr r2, [sp, #{INPUT}]")
+        else:
+            _emit_corner(code, kernel)
+            _emit_gather(code, window, shape.taps, pixels)
+            code(f"ldr r2, [sp, #{COLUMNS}]")
+        emit_widen(code, shape.steps, kernel.blocking, pixels, shape.taps)
+        emit_group(code, shape, kernel.blocking, pixels)
+        _emit_next(code, kernel, step)
+
+
+def _emit_next(code: Assembly, kernel: Convolution, step: int) -> None:
+    """`step` pixels on; the output already advanced past one."""
     code(f"ldrd r0, r1, [sp, #{INPUT}]")
-    if window.is_pixel:
-        code.add("r0", "r0", step * shape.taps, "r2")
+    if kernel.window.is_pixel:
+        code.add("r0", "r0", step * kernel.shape.taps, "r2")
     elif kernel.backwards:
         code(f"ldr r3, [sp, #{PIXEL}]")
         code.add("r3", "r3", step, "r2")
         code(f"str r3, [sp, #{PIXEL}]")
-    code.add("r1", "r1", (step - 1) * shape.channels, "r2")
+    code.add("r1", "r1", (step - 1) * kernel.shape.channels, "r2")
     code(f"strd r0, r1, [sp, #{INPUT}]")
-    if count > 1:
-        code(f"ldr r0, [sp, #{GROUPS}]", "subs r0, #1", f"str r0, [sp, #{GROUPS}]", f"bne.w {start}")
 
 
 def _emit_corner(code: Assembly, kernel: Convolution) -> None:
@@ -168,32 +180,39 @@ def _emit_gather(code: Assembly, window: Window, taps: int, pixels: int) -> None
     r0 column buffer, r1 r2 the window's corner, r3 pixels left, r4 input, r11 zero points.
     """
     code(f"ldr r4, [sp, #{INPUT}]", f"ldrd r1, r2, [sp, #{ROW}]", f"ldr r0, [sp, #{COLUMNS}]")
-    code(f"mov r3, #{pixels}")
     if any(window.padded):
         code(f"ldr r11, [sp, #{ZERO_POINTS}]")
-    start, border, next_pixel = code.label(), code.forward(), code.forward()
-    code.set("r6", window.input[1])
-    code("mla r5, r1, r6, r2")
-    code.set("r6", window.channels)
-    code("mla r5, r5, r6, r4")
-    if window.padded[1]:
-        if window.input[1] >= window.kernel[1]:
-            code.set("r6", window.input[1] - window.kernel[1])
-            code("cmp r2, r6", f"bhi.w {border}")
-        else:
-            code(f"b.w {border}")
-    _emit_rows(code, window)
-    code.place(next_pixel)
-    code.add("r0", "r0", taps - window.kernel[0] * window.row, "r5")
-    _emit_advance(code, window)
-    code("subs r3, #1", f"bne.w {start}", f"strd r1, r2, [sp, #{ROW}]")
+    border, next_pixel = code.forward(), code.forward()
+    rows, columns = window.inside
+    with code.loop(pixels, "r3"):
+        _emit_origin(code, window, border)
+        with code.repeat(columns):
+            _emit_rows(code, window, rows)
+        code.place(next_pixel)
+        code.add("r0", "r0", taps - window.kernel[0] * window.row, "r5")
+        _emit_advance(code, window)
+    code(f"strd r1, r2, [sp, #{ROW}]")
     if window.padded[1]:
         done = code.forward()
         code(f"b.w {done}")
         code.place(border)
-        _emit_border(code, window)
-        code(f"b.w {next_pixel}")
+        with code.repeat(pixels * (1 - columns)):
+            _emit_border(code, window)
+            code(f"b.w {next_pixel}")
         code.place(done)
+
+
+def _emit_origin(code: Assembly, window: Window, border: str) -> None:
+    """r5 = address of the window's corner; on to `border` where its columns leave the image."""
+    code.set("r6", window.input[1])
+    code("mla r5, r1, r6, r2")
+    code.set("r6", window.channels)
+    code("mla r5, r5, r6, r4")
+    if window.padded[1] and window.input[1] >= window.kernel[1]:
+        code.set("r6", window.input[1] - window.kernel[1])
+        code("cmp r2, r6", f"bhi.w {border}")
+    elif window.padded[1]:
+        code(f"b.w {border}")
 
 
 def _emit_advance(code: Assembly, window: Window) -> None:
@@ -208,52 +227,55 @@ def _emit_advance(code: Assembly, window: Window) -> None:
     code.place(same_row)
 
 
-def _emit_rows(code: Assembly, window: Window) -> None:
-    """A window inside the image's columns: whole kernel rows."""
-    code("mov r7, r1", f"mov r8, #{window.kernel[0]}")
-    start, outside, next_row = code.label(), code.forward(), code.forward()
-    if window.padded[0]:
-        code.set("r6", window.input[0])
-        code("cmp r7, r6", f"bhs.w {outside}")
-    _emit_copy(code, window.row)
-    if window.padded[0]:
-        code(f"b.w {next_row}")
-        code.place(outside)
-        _emit_fill(code, window.row)
-        code.place(next_row)
-    code.add("r5", "r5", window.input[1] * window.channels, "r6")
-    code("add r7, r7, #1", "subs r8, #1", f"bne.w {start}")
+def _emit_rows(code: Assembly, window: Window, inside: float) -> None:
+    """A window inside the image's columns: whole kernel rows, of which a share is `inside`."""
+    code("mov r7, r1")
+    outside, next_row = code.forward(), code.forward()
+    with code.loop(window.kernel[0], "r8"):
+        if window.padded[0]:
+            code.set("r6", window.input[0])
+            code("cmp r7, r6", f"bhs.w {outside}")
+        with code.repeat(inside):
+            _emit_copy(code, window.row)
+        if window.padded[0]:
+            code(f"b.w {next_row}")
+            code.place(outside)
+            with code.repeat(1 - inside):
+                _emit_fill(code, window.row)
+            code.place(next_row)
+        code.add("r5", "r5", window.input[1] * window.channels, "r6")
+        code("add r7, r7, #1")
 
 
 def _emit_border(code: Assembly, window: Window) -> None:
     """A window that leaves the image to the left or right: tap by tap."""
-    code("mov r7, r1", f"mov r8, #{window.kernel[0]}")
-    row = code.label()
-    code("mov r10, r2", f"mov r12, #{window.kernel[1]}")
-    tap, outside, next_tap = code.label(), code.forward(), code.forward()
-    for index, size in (("r7", window.input[0]), ("r10", window.input[1])):
-        code.set("r6", size)
-        code(f"cmp {index}, r6", f"bhs.w {outside}")
-    _emit_copy(code, window.channels)
-    code(f"b.w {next_tap}")
-    code.place(outside)
-    _emit_fill(code, window.channels)
-    code.place(next_tap)
-    code.add("r5", "r5", window.channels, "r6")
-    code("add r10, r10, #1", "subs r12, #1", f"bne.w {tap}")
-    code.add("r5", "r5", (window.input[1] - window.kernel[1]) * window.channels, "r6")
-    code("add r7, r7, #1", "subs r8, #1", f"bne.w {row}")
+    outside, next_tap = code.forward(), code.forward()
+    code("mov r7, r1")
+    with code.loop(window.kernel[0], "r8"):
+        code("mov r10, r2")
+        with code.loop(window.kernel[1], "r12"):
+            for index, size in (("r7", window.input[0]), ("r10", window.input[1])):
+                code.set("r6", size)
+                code(f"cmp {index}, r6", f"bhs.w {outside}")
+            _emit_copy(code, window.channels)
+            code(f"b.w {next_tap}")
+            code.place(outside)
+            with code.repeat(0):  # instead of the copy, which is counted
+                _emit_fill(code, window.channels)
+            code.place(next_tap)
+            code.add("r5", "r5", window.channels, "r6")
+            code("add r10, r10, #1")
+        code.add("r5", "r5", (window.input[1] - window.kernel[1]) * window.channels, "r6")
+        code("add r7, r7, #1")
 
 
 def _emit_copy(code: Assembly, size: int) -> None:
     """`size` bytes from r5, which stays, to r0, which advances."""
     whole, rest = divmod(size // 4, COPY_UNROLL)
     if whole > 1:
-        code("mov lr, r5", f"mov r9, #{whole}")
-        start = code.label()
-        for _ in range(COPY_UNROLL):
-            code("ldr r6, [lr], #4", "str r6, [r0], #4")
-        code("subs r9, #1", f"bne.w {start}")
+        code("mov lr, r5")
+        with code.loop(whole, "r9"):
+            code(*["ldr r6, [lr], #4", "str r6, [r0], #4"] * COPY_UNROLL)
         base, size = "lr", size - 4 * COPY_UNROLL * whole
     else:
         base, rest = "r5", size // 4
@@ -266,9 +288,8 @@ def _emit_copy(code: Assembly, size: int) -> None:
 def _emit_fill(code: Assembly, size: int) -> None:
     """`size` zero points to r0, which advances."""
     if size // 4 > COPY_UNROLL:
-        code(f"mov r9, #{size // 4}")
-        start = code.label()
-        code("str r11, [r0], #4", "subs r9, #1", f"bne.w {start}")
+        with code.loop(size // 4, "r9"):
+            code("str r11, [r0], #4")
     else:
         code(*["str r11, [r0], #4"] * (size // 4))
     code(*["strb r11, [r0], #1"] * (size % 4))

@@ -7,11 +7,12 @@ an immediate offset, or channels whose factor is above one half.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from triptych.engine.integer import quantization_of
 from triptych.engine.thumb import convolution, depthwise, matrix
-from triptych.engine.thumb.add import Sum, emit_sum, sum_of
+from triptych.engine.thumb.add import SUM_STREAM, Sum, emit_sum, sum_of
 from triptych.engine.thumb.assembly import MAX_OFFSET, Assembly, words
 from triptych.engine.thumb.convolution import Convolution, Window
 from triptych.engine.thumb.depthwise import Depthwise
@@ -20,7 +21,8 @@ from triptych.engine.thumb.matrix import Blocking, Shape
 from triptych.graph.memory import CONV2D_MAX_TAPS
 from triptych.graph.ops import Add, Conv2D, DepthwiseConv2D, Graph, Op, paddings_of
 
-SMALL_MAP = 6  # rows and columns of output up to which a depthwise map is unrolled whole
+UNROLLS = (8, 24)  # steps of four taps
+UNROLLED_MAP = 6  # rows and columns of output up to which a depthwise map may be unrolled whole
 Kernel = Convolution | Depthwise | Sum
 
 
@@ -34,44 +36,88 @@ class Layer:
     third: str | None  # name of the third; None for scratch
 
 
-def layer_of(graph: Graph, op: Op, blocking: Blocking, *, backwards: bool = False) -> Layer | None:
-    """`op` as generated code, or None where the C kernel has to do it.
+def kernels_of(graph: Graph, op: Op, *, backwards: bool) -> tuple[Kernel, ...]:
+    """The forms in which `op` may be generated; none where the C kernel has to do it.
 
     `backwards` walks from the last pixel to the first, as the plan may demand.
     """
     match op:
         case Conv2D():
-            return _convolution(graph, op, blocking, backwards=backwards)
+            return _convolutions(graph, op, backwards=backwards)
         case DepthwiseConv2D():
-            return _depthwise(graph, op)
+            return _depthwise(graph, cropped(graph, op))
         case Add():
             found = sum_of(graph, op)
-            return found and Layer(found[0], tuple(found[1]), *found[2])
+            return (found[0],) if found else ()
         case _:
-            return None
+            return ()
 
 
-def _convolution(graph: Graph, op: Conv2D, blocking: Blocking, *, backwards: bool) -> Layer | None:
-    channels, window = channels_of(graph, op), window_of(graph, op)
-    order = convolution.tap_order(window)
-    if channels is None or len(order) > CONV2D_MAX_TAPS or 3 * len(op.bias) >= MAX_OFFSET:
-        return None
-    shape = Shape(len(order), len(op.bias), channels.clamp)
+def layer_of(graph: Graph, op: Op, kernel: Kernel) -> Layer:
+    """`op` as a call of `kernel`, one of its forms."""
+    if isinstance(op, Add):
+        found = sum_of(graph, op)
+        assert found, "a sum has a form only where it has constants"
+        return Layer(kernel, tuple(found[1]), *found[2])
+    assert isinstance(op, Conv2D | DepthwiseConv2D)
     zero_point = quantization_of(graph, op.input).zero_point
-    head = [] if window.is_pixel else [(zero_point & 0xFF) * 0x01010101]
-    stream = [*head, *matrix.stream_of(channels, order, blocking)]
-    return Layer(Convolution(window, shape, blocking, backwards), tuple(stream), op.input, None)
+    if isinstance(op, DepthwiseConv2D):
+        channels = channels_of(graph, cropped(graph, op))
+        assert channels is not None
+        assert isinstance(kernel, Depthwise)
+        stream = depthwise.stream_of(channels, kernel, zero_point)
+    else:
+        channels = channels_of(graph, op)
+        assert channels is not None
+        assert isinstance(kernel, Convolution)
+        head = [] if kernel.window.is_pixel else [(zero_point & 0xFF) * 0x01010101]
+        order = convolution.tap_order(kernel.window)
+        stream = [*head, *matrix.stream_of(channels, order, kernel.blocking)]
+    return Layer(kernel, tuple(stream), op.input, None)
 
 
-def _depthwise(graph: Graph, op: DepthwiseConv2D) -> Layer | None:
-    op = cropped(graph, op)
+def _convolutions(graph: Graph, op: Conv2D, *, backwards: bool) -> tuple[Kernel, ...]:
+    channels, window = channels_of(graph, op), window_of(graph, op)
+    taps = len(convolution.tap_order(window))
+    if channels is None or taps > CONV2D_MAX_TAPS or 3 * len(op.bias) >= MAX_OFFSET:
+        return ()
+    shape = Shape(taps, len(op.bias), channels.clamp)
+    return tuple(
+        Convolution(window, shape, Blocking(wide, pixels, unroll), backwards)
+        for wide in (True, False)
+        for pixels in (4, 3)
+        for unroll in sorted({min(unroll, shape.steps) for unroll in UNROLLS})
+    )
+
+
+def _depthwise(graph: Graph, op: DepthwiseConv2D) -> tuple[Kernel, ...]:
     channels, window = channels_of(graph, op), window_of(graph, op)
     if channels is None or not depthwise.suits(window):
-        return None
-    zero_point = quantization_of(graph, op.input).zero_point
-    small = window.output[0] <= SMALL_MAP and window.output[1] <= SMALL_MAP and any(window.padded)
-    kernel = Depthwise(window, channels.clamp, zero_point if small else None)
-    return Layer(kernel, tuple(depthwise.stream_of(channels, kernel, zero_point)), op.input, None)
+        return ()
+    plain = Depthwise(window, channels.clamp)
+    if max(window.output) > UNROLLED_MAP or not any(window.padded):
+        return (plain,)
+    return (plain, Depthwise(window, channels.clamp, quantization_of(graph, op.input).zero_point))
+
+
+def stream_bytes(kernel: Kernel) -> int:
+    """Bytes of a layer's stream."""
+    match kernel:
+        case Convolution():
+            return matrix.stream_bytes(kernel.shape, kernel.blocking) + (0 if kernel.window.is_pixel else 4)
+        case Depthwise():
+            height, width = kernel.window.kernel
+            return 4 + kernel.window.channels * (12 + width * -(-height // 4) * 4)
+        case Sum():
+            return SUM_STREAM
+
+
+@lru_cache(maxsize=4096)
+def emitted(kernel: Kernel) -> tuple[float, int]:
+    """Instructions of one call of `kernel`, and bytes of its code at four an instruction."""
+    code = Assembly()
+    EMITTERS[type(kernel)][1](code, "f", kernel)
+    return code.executed, 4 * code.instructions
 
 
 def cropped(graph: Graph, op: DepthwiseConv2D) -> DepthwiseConv2D:

@@ -4,7 +4,7 @@ Activations of P pixels are widened once to int16 pairs and then multiplied with
 output channels. SXTB16 yields the bytes (0, 2) and (1, 3) of a word; weights come in
 the same order. With int16 weights, two taps of 4 pixels and 2 channels take 8 SMLAD
 and 3 LDRD, or of 3 pixels 6 SMLAD, 1 LDRD and 1 LDM. With int8 weights, four taps
-of 3 pixels and 2 channels take 12 SMLAD and 8 instructions to load and unpack.
+of 4 pixels and 2 channels take 16 SMLAD and 10 instructions to load and unpack.
 
     void f(const int8_t *input, int8_t *output, void *scratch, const uint32_t *stream)
 """
@@ -18,7 +18,7 @@ from jaxtyping import Int64
 from triptych.engine.thumb.assembly import Assembly, pair
 from triptych.engine.thumb.finish import Channels, Clamp, emit_clamp, emit_scale
 
-LAST = 1 << 31  # beside the shift of the last channel: ASR reads the lowest byte alone
+LAST = 1 << 31  # beside the shifts of the last channels: ASR reads the lowest byte alone
 WIDEN_UNROLL = 4  # steps
 
 # frame of a convolution, from the stack pointer
@@ -29,9 +29,13 @@ INPUT, OUTPUT, BUFFER, STREAM, GROUPS, BUFFER_END = range(0, 24, 4)
 class Blocking:
     """How a layer is cut: what the scheduler chooses."""
 
-    wide: bool = True  # int16 weights: twice the flash, fewer instructions
-    pixels: int = 4  # at most 3 with int8 weights
+    wide: bool = True  # int16 weights and whole words of constants: twice the flash, fewer instructions
+    pixels: int = 4
     unroll: int = 12  # steps of four taps
+
+    def by_halves(self, pixels: int) -> bool:
+        """Whether a group of `pixels` lies as all even pairs, then all odd ones, or else pixel by pixel."""
+        return self.wide or pixels == 4
 
 
 @dataclass(frozen=True)
@@ -50,21 +54,33 @@ class Shape:
 def stream_of(channels: Channels, order: Int64[np.ndarray, " taps"], blocking: Blocking) -> list[int]:
     """Constants in the order in which the kernel reads them; `order` gives the tap at each place, or -1."""
     weight = np.where(order >= 0, channels.weight[:, order], 0)
-    doubled = not blocking.wide
-    bias = channels.bias - (256 * weight.sum(axis=1) if doubled else 0)
+    bias: list[int] = (channels.bias - (0 if blocking.wide else 256 * weight.sum(axis=1))).tolist()
+    multiplier: list[int] = channels.multiplier.tolist()
+    shift: list[int] = channels.shift.tolist()
     rows: list[list[int]] = weight.tolist()
-    total = len(rows)
     out: list[int] = []
-    for first in range(0, total, 2):
-        block = range(first, min(first + 2, total))
-        last = LAST if first + 2 >= total // 2 * 2 else 0
-        out += [int(bias[c]) for c in block]
-        out += _weights([rows[c] for c in block], blocking)
-        for c in block:
-            shift = int(channels.shift[c]) | (last if c == block[-1] else 0)
-            offset = channels.clamp.offset << int(channels.shift[c])
-            out += [int(channels.multiplier[c]), offset, shift]
+    for first in range(0, len(rows), 2):
+        block = range(first, min(first + 2, len(rows)))
+        last = LAST if first + 2 >= len(rows) // 2 * 2 else 0
+        out += [bias[c] for c in block] + _weights([rows[c] for c in block], blocking)
+        if blocking.wide:
+            for c in block:
+                out += [multiplier[c], channels.clamp.offset << shift[c], shift[c]]
+            out[-1] |= last
+        else:
+            out += [multiplier[c] for c in block]
+            out.append(sum(shift[c] << 8 * index for index, c in enumerate(block)) | last)
     return out
+
+
+def stream_bytes(shape: Shape, blocking: Blocking) -> int:
+    """Bytes of the stream of a layer."""
+    weights = shape.taps * shape.channels * (2 if blocking.wide else 1)
+    return (
+        weights + 16 * shape.channels
+        if blocking.wide
+        else weights + 8 * shape.channels + 4 * -(-shape.channels // 2)
+    )
 
 
 def _weights(rows: list[list[int]], blocking: Blocking) -> list[int]:
@@ -79,8 +95,9 @@ def emit_group(code: Assembly, shape: Shape, blocking: Blocking, pixels: int) ->
     code(f"ldr r1, [sp, #{STREAM}]")
     if shape.channels >= 2:
         start = code.label()
-        emit_channels(code, shape, blocking, pixels, 2)
-        code("cmp r3, #0", f"bge.w {start}")
+        with code.repeat(shape.channels // 2):
+            emit_channels(code, shape, blocking, pixels, 2)
+            code("cmp r3, #0", f"bge.w {start}")
     if shape.channels % 2:
         emit_channels(code, shape, blocking, pixels, 1)
 
@@ -91,18 +108,35 @@ def emit_channels(code: Assembly, shape: Shape, blocking: Blocking, pixels: int,
     code(f"ldr r0, [sp, #{BUFFER}]")
     bias = sums[-count:]
     code(f"ldrd {bias[0]}, {bias[1]}, [r1], #8" if count == 2 else f"ldr {bias[0]}, [r1], #4")
-    step = _wide_step if blocking.wide else _packed_step
+    step = _wide_step if blocking.wide else _packed_halves if blocking.by_halves(pixels) else _packed_step
     unroll = blocking.unroll if pixels >= 3 else min(blocking.unroll, 2)
     _emit_steps(code, shape.steps, unroll, lambda source: step(code, sums, pixels, count, source), bias)
-    for channel in range(count):
-        mine = sums[channel::count]
-        code("ldm r1!, {r0, r2, r3}")
-        emit_scale(code, mine, ("r0", "r2"), shape.clamp, "r12")
-        emit_clamp(code, mine, "r3", shape.clamp)
+    (_finish_wide if blocking.wide else _finish_packed)(code, sums, count, shape.clamp)
     code(f"ldr lr, [sp, #{OUTPUT}]")
     places = [(sums[p * count + c], p * shape.channels + c) for p in range(pixels) for c in range(count)]
     code.store_bytes(places, "lr", "r12")
     code(f"adds lr, #{count}", f"str lr, [sp, #{OUTPUT}]")
+
+
+def _finish_wide(code: Assembly, sums: list[str], count: int, clamp: Clamp) -> None:
+    for channel in range(count):
+        mine = sums[channel::count]
+        code("ldm r1!, {r0, r2, r3}")
+        emit_scale(code, mine, ("r0", "r2"), clamp, "r12")
+        emit_clamp(code, mine, "r3", clamp)
+
+
+def _finish_packed(code: Assembly, sums: list[str], count: int, clamp: Clamp) -> None:
+    """Both shifts in one word, and the offset from the shift."""
+    code("ldm r1!, {r0, r2, r3}" if count == 2 else "ldm r1!, {r0, r3}")
+    for channel, multiplier in enumerate(["r0", "r2"][:count]):
+        mine = sums[channel::count]
+        if channel:
+            code("asr r3, r3, #8")
+        code.set("lr", clamp.offset)
+        code("lsl r12, lr, r3")
+        emit_scale(code, mine, (multiplier, "r12"), clamp, "lr")
+        emit_clamp(code, mine, "r3", clamp)
 
 
 def _emit_steps(
@@ -114,26 +148,34 @@ def _emit_steps(
     for _ in range(peeled - 1):
         emit(None)
     if steps > peeled:
+        times = (steps - peeled) // unroll
         start = code.label()
-        for _ in range(unroll):
-            emit(None)
-        if steps > peeled + unroll:
-            code(f"ldr r2, [sp, #{BUFFER_END}]", "cmp r0, r2", f"bne.w {start}")
+        with code.repeat(times):
+            for _ in range(unroll):
+                emit(None)
+            if times > 1:
+                code(f"ldr r2, [sp, #{BUFFER_END}]", "cmp r0, r2", f"bne.w {start}")
 
 
 def _wide_step(code: Assembly, sums: list[str], pixels: int, count: int, source: list[str] | None) -> None:
     weights = ["r12", "lr"][:count]
     for half in range(2):
         code("ldrd r12, lr, [r1], #8" if count == 2 else "ldr r12, [r1], #4")
-        begin = source if half == 0 else None
-        for first, values in _values(pixels):
-            names = ", ".join(values)
-            if len(values) == 3:
-                code(f"ldm r0!, {{{names}}}")
-            else:
-                code(f"ldrd {names}, [r0], #8" if len(values) == 2 else f"ldr {names}, [r0], #4")
-            for offset, value in enumerate(values):
-                _multiply(code, sums, first + offset, [(w, value) for w in weights], begin)
+        _multiply_all(code, sums, pixels, weights, source if half == 0 else None)
+
+
+def _multiply_all(
+    code: Assembly, sums: list[str], pixels: int, weights: list[str], source: list[str] | None
+) -> None:
+    """One pair of taps of all pixels, which r0 walks."""
+    for first, values in _values(pixels):
+        names = ", ".join(values)
+        if len(values) == 3:
+            code(f"ldm r0!, {{{names}}}")
+        else:
+            code(f"ldrd {names}, [r0], #8" if len(values) == 2 else f"ldr {names}, [r0], #4")
+        for offset, value in enumerate(values):
+            _multiply(code, sums, first + offset, [(w, value) for w in weights], source)
 
 
 def _values(pixels: int) -> list[tuple[int, list[str]]]:
@@ -141,6 +183,19 @@ def _values(pixels: int) -> list[tuple[int, list[str]]]:
     if pixels == 3:
         return [(0, ["r2", "r3", "r10"])]
     return [(first, ["r2", "r3"][: pixels - first]) for first in range(0, pixels, 2)]
+
+
+def _packed_halves(
+    code: Assembly, sums: list[str], pixels: int, count: int, source: list[str] | None
+) -> None:
+    """Even taps, then odd ones: 4 pixels leave no register for both."""
+    weights = ["r12", "lr"][:count]
+    for half in range(2):
+        raw, advance = (["r2", "r3"][:count], "") if half == 0 else (weights, f", #{4 * count}")
+        code(f"{'ldrd' if count == 2 else 'ldr'} {', '.join(raw)}, [r1]{advance}")
+        turn = ", ror #8" if half else ""
+        code(*[f"sxtb16 {weight}, {byte}{turn}" for weight, byte in zip(weights, raw, strict=True)])
+        _multiply_all(code, sums, pixels, weights, source if half == 0 else None)
 
 
 def _packed_step(code: Assembly, sums: list[str], pixels: int, count: int, source: list[str] | None) -> None:
@@ -174,21 +229,16 @@ def emit_widen(code: Assembly, steps: int, blocking: Blocking, pixels: int, stri
     if not blocking.wide:
         code.set("r12", 0x01FE01FE)
     whole, rest = divmod(steps, WIDEN_UNROLL)
-    if whole > 1:
-        code(f"movw r3, #{whole}")
-        start = code.label()
-        _widen_steps(code, WIDEN_UNROLL, blocking, pixels, stride)
-        code("subs r3, #1", f"bne.w {start}")
-    else:
-        rest = steps
+    with code.loop(whole, "r3"):
+        _widen_steps(code, WIDEN_UNROLL if whole else 0, blocking, pixels, stride)
     _widen_steps(code, rest, blocking, pixels, stride)
 
 
 def _widen_steps(code: Assembly, steps: int, blocking: Blocking, pixels: int, stride: int) -> None:
-    if blocking.wide:  # all even pairs, then all odd pairs
+    if blocking.by_halves(pixels):
         even = [f"r{4 + p}" for p in range(pixels)]
         odd = [f"r{4 + pixels + p}" for p in range(pixels)]
-    else:  # pixel by pixel
+    else:
         even = [f"r{4 + 2 * p}" for p in range(pixels)]
         odd = [f"r{5 + 2 * p}" for p in range(pixels)]
     for _ in range(steps):
