@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from triptych.config.checks import MISSING, choice, positive, require
 
 MAX_IMAGES = 10**8
+NAMES = ("digits", "mnist", "fashion_mnist", "cifar10_jpeg", "speech_commands", "image_folder")
 
 
 @dataclass
@@ -18,9 +19,19 @@ class DataConfig:
     train_size: int = MISSING
     test_size: int = MISSING
     split_seed: int = 0
+    folder: str | None = None  # of image_folder: {train,test}/<class>/<picture>
 
     def check(self) -> None:
-        choice("data.name", self.name, ("digits", "mnist", "fashion_mnist"))
+        choice("data.name", self.name, NAMES)
+        require(
+            (self.folder is not None) == (self.name == "image_folder"),
+            f"data.folder={self.folder} and data.name={self.name}: a folder belongs to image_folder, and "
+            "image_folder needs one",
+        )
+        require(
+            self.name != "image_folder" or self.channels in (1, 3),
+            f"data.channels={self.channels}: pictures are read as 1 (grey) or 3 (RGB) channels",
+        )
         for key in ("image_size", "channels", "classes", "train_size", "test_size"):
             positive(f"data.{key}", getattr(self, key))
         for key in ("train_size", "test_size"):

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from triptych.config.data import DataConfig
 from triptych.data.download import fetch
 from triptych.data.idx import read_idx
+from triptych.data.pictures import load_cifar10_jpeg, load_image_folder
 from triptych.data.prepared import Split
+from triptych.data.speech import load_speech_commands
 from triptych.errors import DataError
 
 Source = tuple[dict[str, Split], dict[str, Any]]
@@ -89,6 +91,9 @@ SOURCES: dict[str, Callable[[DataConfig, Path], Source]] = {
     "digits": load_digits,
     "mnist": load_mnist,
     "fashion_mnist": load_fashion_mnist,
+    "cifar10_jpeg": load_cifar10_jpeg,
+    "speech_commands": load_speech_commands,
+    "image_folder": load_image_folder,
 }
 
 
