@@ -5,7 +5,7 @@ export PATH := $(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: repro report test lint dashboard clean
+.PHONY: repro report test lint dashboard sbom clean
 
 repro: .venv/installed ## run the whole pipeline; `make repro experiment=mnist` runs another experiment
 ifdef experiment
@@ -37,6 +37,12 @@ dashboard: .venv/installed ## compare runs in the browser
 	pip install --quiet --constraint constraints.txt torch
 	pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+sbom: .venv/installed ## list of everything installed (CycloneDX), checked for pins and licences
+	python -m pipelines.supply_chain
+	$(PYTHON) -m venv .venv-sbom
+	.venv-sbom/bin/pip install --quiet cyclonedx-bom==7.5.0
+	.venv-sbom/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml --output-file sbom.cdx.json .venv
 
 clean: ## remove results, keep the environment and the data
 	rm -rf out params reports multirun outputs .ckpt

@@ -306,7 +306,7 @@ def main(cases: int = 100_000, *names: str) -> None:
     """Run the campaigns, one after the other, and print a row each."""
     warnings.simplefilter("ignore")
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
-    table = csv.writer(sys.stdout)
+    table = csv.writer(sys.stdout, lineterminator="\n")
     table.writerow(["reader", "cases", "accepted", "refused", "slowest_ms", "grown_mb"])
     for name in names or READERS:
         READERS[name]()  # its imports are not its memory
