@@ -82,10 +82,10 @@ def draw(jobs: Sequence[Job], path: Path) -> None:
         axes.bar(i, change, bottom=levels[i - 1], color="C2" if change >= 0 else "C3")
         axes.plot([i - 1.4, i + 0.4], [levels[i - 1]] * 2, "k:", linewidth=0.8)
         axes.annotate(
-            f"{change:+.1f} ± {spread[i - 1]:.1f}", (i, max(levels[i - 1 : i + 1]) + 1), ha="center"
+            f"{change:+.1f} ± {spread[i - 1]:.1f}", (i, max(levels[i - 1 : i + 1]) + 2), ha="center"
         )
     for i, level in ((0, levels[0]), (len(WAY), levels[-1])):
-        axes.annotate(f"{level:.1f}", (i, level + 1), ha="center")
+        axes.annotate(f"{level:.1f}", (i, level + 2), ha="center")
     axes.set_xticks(range(len(captions)), captions)
     axes.set(ylim=(0, 105), ylabel="accuracy on the target's test images (%)")
     axes.set_title(f"What each step costs and gains, mean over {len(seeds)} seeds")
