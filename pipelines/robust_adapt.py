@@ -5,7 +5,7 @@ from pipelines.stage import Metrics, Stage, stage
 
 @stage("robust_adapt")
 def main(stage: Stage) -> Metrics:
-    from triptych.data.shift import read_law, read_repetition, read_unlabelled
+    from triptych.data.shift import read_classes, read_repetition, read_unlabelled
     from triptych.robust.datamodule import TargetDataModule
     from triptych.robust.diagnostics import confidence, mean_and_sd
     from triptych.robust.module import Adaptation
@@ -17,7 +17,7 @@ def main(stage: Stage) -> Metrics:
     shifted = stage.inputs / "data/prepared/shifted"
     target = [read_unlabelled(shifted, "target_train", r) for r in range(robust.seeds)]
     source = [read_repetition(shifted, "source_train", r)[0] for r in range(robust.seeds)]
-    classes = read_law(shifted).ways
+    classes = read_classes(shifted)
     data = TargetDataModule(target, source, batch_size=robust.adapt.batch_size, seed=config.seed)
 
     metrics: dict[str, float] = {}

@@ -5,10 +5,8 @@ from pipelines.stage import Metrics, Stage, stage
 
 @stage("robust_diagnose")
 def main(stage: Stage) -> Metrics:
-    from dataclasses import asdict
-
     from triptych.data.files import write_json
-    from triptych.data.shift import read_law, read_repetition, read_unlabelled
+    from triptych.data.shift import read_classes, read_law, read_repetition, read_unlabelled
     from triptych.report.robust import group_accuracies, theory
     from triptych.robust.diagnostics import Trial, compare, headline, mean_and_sd
     from triptych.robust.networks import build, load_networks
@@ -17,11 +15,12 @@ def main(stage: Stage) -> Metrics:
     config = stage.config
     robust = config.robust
     shifted = stage.inputs / "data/prepared/shifted"
-    ways = read_law(shifted).ways
+    ways, painted = read_classes(shifted), read_law(shifted) is not None
     trials = [
         Trial(
             read_repetition(shifted, "source_test", repetition)[0],
             *read_repetition(shifted, "target_test", repetition),
+            painted,
         )
         for repetition in range(robust.seeds)
     ]
@@ -34,7 +33,7 @@ def main(stage: Stage) -> Metrics:
             network,
             trial.source,
             read_unlabelled(shifted, "target_train", repetition),
-            redraws=robust.redraws,
+            redraws=robust.redraws if painted else 0,
             seed=config.seed,
         )
         for repetition, (network, trial) in enumerate(zip(networks, trials, strict=True))
@@ -42,7 +41,7 @@ def main(stage: Stage) -> Metrics:
     trust = verdict(evidence, robust.trust)
     write_json(stage.out / "trust.json", trust)
 
-    metrics = mean_and_sd([asdict(each) for each in evidence]) | {"trust": float(trust["trust"])}
+    metrics = mean_and_sd([each.known() for each in evidence]) | {"trust": float(trust["trust"])}
     for name, file in weights.items():
         load_networks(stage.inputs / f"out/robust/{file}.safetensors", networks)
         metrics |= compare(networks, trials, name, ways=ways, redraws=robust.redraws, seed=config.seed)

@@ -5,7 +5,7 @@ from pipelines.stage import Metrics, Stage, stage
 
 @stage("robust_source")
 def main(stage: Stage) -> Metrics:
-    from triptych.data.shift import read_law, read_repetition
+    from triptych.data.shift import read_classes, read_law, read_repetition
     from triptych.robust.datamodule import SourceDataModule
     from triptych.robust.diagnostics import accuracy, mean_and_sd
     from triptych.robust.module import SourceTraining
@@ -17,10 +17,15 @@ def main(stage: Stage) -> Metrics:
     repetitions = range(config.robust.seeds)
     train = [read_repetition(shifted, "source_train", r)[0] for r in repetitions]
     test = [read_repetition(shifted, "source_test", r)[0] for r in repetitions]
-    data = SourceDataModule(train, test, batch_size=settings.batch_size, seed=config.seed)
+    data = SourceDataModule(
+        train, test, batch_size=settings.batch_size, seed=config.seed, shuffle=settings.shuffle
+    )
 
-    shape, classes = train[0].images.shape[1:], read_law(shifted).ways
-    networks = build(shape, classes, config.robust, seed=config.seed)
+    shape, law = train[0].images.shape[1:], read_law(shifted)
+    networks = build(shape, read_classes(shifted), config.robust, seed=config.seed)
+    if law and law.published:
+        for repetition, network in enumerate(networks):
+            law.published.initialise(network.linear(), law.ways, law.seed + repetition)
     module = SourceTraining(networks, settings, examples=len(train[0]))
     stage.fit(module, data, epochs=settings.epochs)
     module.cpu()

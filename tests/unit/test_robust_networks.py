@@ -65,7 +65,7 @@ def test_classifier_file_holds_plain_names(tmp_path: Path):
 def test_weights_that_do_not_fit_name_the_keys_to_look_at(tmp_path: Path, networks: list[Classifier]):
     """Editing `robust.hidden` without training again."""
     save_networks(tmp_path, two(), name="classifiers")
-    with pytest.raises(DataError, match=r"does not fit robust\.hidden, batch_norm and seeds"):
+    with pytest.raises(DataError, match=r"does not fit robust\.filters, hidden, batch_norm and seeds"):
         load_networks(tmp_path / "classifiers.safetensors", networks)
 
 
@@ -84,3 +84,11 @@ def test_prediction_restores_the_mode_and_keeps_no_gradient(training: bool):
     assert network.training is training
     assert not logits.requires_grad
     torch.testing.assert_close(logits, network[0](images))  # no dropout, pieces in order
+
+
+def test_convolutions_halve_the_image_and_keep_the_papers_layers():
+    """Their parameters, counted by hand: 5x5 from two channels, then 3x3, then 7 x 7 x 8 features."""
+    network = Classifier((2, 28, 28), [6], 10, filters=[4, 8])
+    assert network(torch.zeros(3, 2, 28, 28, dtype=torch.uint8)).shape == (3, 10)
+    expected = (25 * 2 + 1) * 4 + (9 * 4 + 1) * 8 + (49 * 8 + 1) * 6 + 7 * 10
+    assert sum(p.numel() for p in network.parameters()) == expected

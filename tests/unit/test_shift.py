@@ -116,8 +116,9 @@ def test_card_states_sizes_law_and_realised_dependence(folder: Path):
     card = read_card(folder)
     assert card["sizes"] == {"source_train": 30, "source_test": 10, "target_test": 20}
     assert card["unlabelled_sizes"] == {"target_train": 50}
-    assert card["colour_law"] == {"ways": 10, "p": 0.95, "seed": 7}
+    assert card["colour_law"] == {"ways": 10, "p": 0.95, "seed": 7, "published": None}
     split, colour = read_repetition(folder, "source_train", 0)
+    assert colour is not None
     assert card["correlations"]["source_train"] == pytest.approx(np.corrcoef(colour, split.labels)[0, 1])
     assert card["correlations"]["source_train"] > 0.8 > 0.6 > abs(card["correlations"]["target_test"])
     assert card["aligned_shares"]["source_train"] > 0.8
@@ -127,6 +128,8 @@ def test_card_states_sizes_law_and_realised_dependence(folder: Path):
 def test_another_repetition_is_the_same_images_and_labels_in_other_colours(folder: Path, name: str):
     """Repetitions measure how much of a result is the luck of one draw of colours."""
     (first, colour), (second, other) = (read_repetition(folder, name, r) for r in (0, 1))
+    assert colour is not None
+    assert other is not None
     assert not np.array_equal(colour, other)
     np.testing.assert_array_equal(first.labels, second.labels)
     np.testing.assert_array_equal(first.images.sum(1), second.images.sum(1))
@@ -164,3 +167,15 @@ def test_a_card_without_the_law_is_refused(folder: Path):
     (folder / "card.json").write_text("{}")
     with pytest.raises(DataError, match="no colour_law"):
         read_repetition(folder, "source_train", 1)
+
+
+def test_label_shift_thins_the_lower_classes_of_the_target_alone():
+    """A share of them goes, the others stay, the source is untouched, in train and test alike."""
+    train = Split(np.zeros((8000, 1, 1, 1), np.uint8), np.arange(8000) % 10)
+    config = ShiftConfig(ways=10, p=0.95, keep=0.3, source_train_size=3000, source_test_size=1000)
+    shifted = shift(train, train.take(slice(4000)), config, seed=0)
+    counts = shifted.labelled["target_test"].class_counts(10)
+    assert counts[5:] == [400] * 5
+    assert all(80 < count < 160 for count in counts[:5])  # 120 ± 4 standard deviations
+    assert 2000 + 1000 * 0.4 < len(shifted.target_train) < 2000 + 1000 * 0.8
+    assert shifted.labelled["source_train"].class_counts(10) == [300] * 10

@@ -1,27 +1,43 @@
-"""Schema of self-training under a spurious colour."""
+"""Schema of self-training under a spurious feature."""
 
 from dataclasses import dataclass, field
 
 from triptych.config.checks import MISSING, choice, positive, require
 
+SHIFTS = ("colour", "usps", "celeba")
+
 
 @dataclass
 class ShiftConfig:
-    """The spurious colour, and how the training split is divided."""
+    """The shift from source to target, and how the training split is divided."""
 
-    ways: int = MISSING  # 10: the label is the class; 2: whether the class is below 5
-    p: float = MISSING  # probability that a source colour follows the label
+    kind: str = "colour"  # colour: painted on the data set; usps: real; celeba: hair colour, from `folder`
+    ways: int = MISSING  # colour; 10: the label is the class; 2: whether the class is below 5
+    p: float = MISSING  # colour; probability that a source colour follows the label
+    draw: str = "seeded"  # colour; published: the released script's random draws, exactly those at seed 0
+    keep: float = 1.0  # share of the target whose class is in the lower half that is kept; 1: no label shift
+    folder: str | None = None  # celeba; the official files
     source_train_size: int = MISSING
     source_test_size: int = MISSING
 
     def check(self) -> None:
+        choice("robust.shift.kind", self.kind, SHIFTS)
+        choice("robust.shift.draw", self.draw, ("seeded", "published"))
         require(self.ways in (2, 10), f"robust.shift.ways={self.ways} is unknown; choose 2 or 10")
         require(0 <= self.p <= 1, f"robust.shift.p={self.p} must be a probability from 0 to 1")
+        require(0 < self.keep <= 1, f"robust.shift.keep={self.keep} must be above 0 and at most 1")
+        require(
+            self.kind != "celeba" or bool(self.folder),
+            "robust.shift.kind=celeba needs robust.shift.folder: img_align_celeba/ and list_attr_celeba.txt "
+            "of the official release, which its licence lets nobody else hand out",
+        )
         for key in ("source_train_size", "source_test_size"):
             positive(f"robust.shift.{key}", getattr(self, key))
 
     def check_data(self, train_size: int) -> None:
         """Raise ConfigError unless the source fits into the first half of the training split."""
+        if self.kind == "celeba":
+            return
         needed = self.source_train_size + self.source_test_size
         require(
             needed <= train_size // 2,
@@ -54,6 +70,7 @@ class SourceConfig(SgdConfig):
     reweight: float = MISSING  # weight of a source example misclassified after `reweight_after` epochs
     reweight_after: int = MISSING
     poly: float = 0.0  # PolyLoss: cross entropy plus `poly` (1 - p of the label)
+    shuffle: bool = True  # false: always in the order of the files, as the released script does
 
     def check(self, group: str) -> None:
         super().check(group)
@@ -136,9 +153,10 @@ OBJECTIVES = (
 
 @dataclass
 class RobustConfig:
-    """Self-training under a spurious colour."""
+    """Self-training under a spurious feature."""
 
     shift: ShiftConfig = field(default_factory=ShiftConfig)
+    filters: list[int] = field(default_factory=list)  # convolutions with stride 2 before them; empty: none
     hidden: list[int] = MISSING  # widths of the hidden layers
     batch_norm: bool = False  # normalise before each ReLU
     seeds: int = MISSING  # repetitions, each with its own colours, weights and order
@@ -167,8 +185,14 @@ class RobustConfig:
         )
         for key in ("seeds", "redraws"):
             positive(f"robust.{key}", getattr(self, key))
-        for width in self.hidden:
-            require(width > 0, f"robust.hidden={self.hidden}: {width} must be above 0")
+        for key in ("filters", "hidden"):
+            for width in getattr(self, key):
+                require(width > 0, f"robust.{key}={getattr(self, key)}: {width} must be above 0")
+        require(
+            self.shift.draw == "seeded" or not (self.filters or self.batch_norm or self.source.shuffle),
+            "robust.shift.draw=published also draws the released script's first weights and order; set "
+            "robust.filters=[], robust.batch_norm=false and robust.source.shuffle=false",
+        )
         self.shift.check()
         self.source.check("robust.source")
         self.adapt.check("robust.adapt")

@@ -1,12 +1,14 @@
-"""A spurious colour on grey images: it follows the label in the source, not in the target.
+"""A source and a target: by a spurious colour painted on grey images, or as found.
 
 The folder of a shifted data set is laid out as prepared data, with two additions:
 
 <folder>/source_train.safetensors, source_test.safetensors, target_test.safetensors
-                                   images uint8 [n, 2, height, width], labels int64 [n]
+                                   images uint8 [n, channels, height, width], labels int64 [n]
 <folder>/target_train.safetensors  images alone: the target has no labels
-<folder>/colours.safetensors       colour float32 [n] in [0, 1] of every split, by its name
-<folder>/card.json                 the colour law, sizes, how far colour and label agree
+<folder>/colours.safetensors       the spurious feature, float32 [n] in [0, 1], of every split by its name;
+                                   empty where none is known
+<folder>/card.json                 sizes, class counts, the colour law (null where nothing is painted), how
+                                   far feature and label agree
 
 Colored MNIST of Chen, Wei, Kumar, Ma, "Self-training Avoids Using Spurious
 Features Under Domain Shift" (arXiv 2006.10032), section 6 and its released script.
@@ -26,6 +28,7 @@ from safetensors.numpy import load, save
 from triptych.config.robust import ShiftConfig
 from triptych.data.files import write_atomic
 from triptych.data.prepared import Split, read_card, read_split, write_prepared
+from triptych.data.published import PublishedDraw
 from triptych.errors import DataError
 
 SPLITS = ("source_train", "source_test", "target_train", "target_test")
@@ -41,11 +44,14 @@ class ColourLaw:
     ways: int
     p: float
     seed: int
+    published: PublishedDraw | None = None  # the released script's colours instead of our own
 
     def source(
         self, split: str, labels: Int64[np.ndarray, " n"], repetition: int = 0
     ) -> Float32[np.ndarray, " n"]:
         """With probability p the colour follows the label, else it is drawn as in the target."""
+        if self.published:
+            return self.published.source(split, labels, self.ways, self.p, self.seed + repetition)
         rng = self._rng(split, repetition)
         free = self._free(len(labels), rng)
         follows = rng.random(len(labels)) < self.p
@@ -53,6 +59,8 @@ class ColourLaw:
 
     def target(self, split: str, size: int, repetition: int = 0) -> Float32[np.ndarray, " n"]:
         """Independent of the label: U[0, 1], or N(1/2, 1/6) for two ways."""
+        if self.published:
+            return self.published.target(split, self.ways, self.seed + repetition)
         return self._free(size, self._rng(split, repetition)).astype(np.float32)
 
     def _rng(self, split: str, repetition: int) -> np.random.Generator:
@@ -97,16 +105,18 @@ def repaint(
 class Shifted:
     """A labelled source and a target whose training images have no labels."""
 
-    law: ColourLaw
+    law: ColourLaw | None  # None: nothing is painted
+    classes: int
     labelled: Mapping[str, Split]  # source_train, source_test, target_test
-    target_train: UInt8[np.ndarray, "n 2 height width"]
-    colours: Mapping[str, Float32[np.ndarray, " _"]]
+    target_train: UInt8[np.ndarray, "n channels height width"]
+    colours: Mapping[str, Float32[np.ndarray, " _"]]  # the spurious feature; empty where none is known
 
     def aligned_shares(self) -> dict[str, float]:
         """Share of each labelled split whose colour points to its label."""
         return {
-            name: float(np.mean(colour_bin(self.colours[name], self.law.ways) == split.labels))
+            name: float(np.mean(colour_bin(self.colours[name], self.classes) == split.labels))
             for name, split in self.labelled.items()
+            if name in self.colours
         }
 
     def correlations(self) -> dict[str, float]:
@@ -114,15 +124,17 @@ class Shifted:
         return {
             name: float(np.corrcoef(self.colours[name], split.labels)[0, 1])
             for name, split in self.labelled.items()
+            if name in self.colours
         }
 
 
-def shift(train: Split, test: Split, config: ShiftConfig, *, seed: int) -> Shifted:
-    """Divide and paint: source from the first half of `train`, target from the second half and `test`.
+def divide(train: Split, test: Split, config: ShiftConfig, *, seed: int) -> dict[str, Split]:
+    """Source splits from the first half of `train`, target splits from the second half and `test`.
 
-    Raises DataError where the first half is too small for the source.
+    The labels of `target_train` decide which images are kept where
+    `config.keep` is below 1, and are dropped afterwards. Raises DataError where
+    the first half is too small for the source.
     """
-    law = ColourLaw(config.ways, config.p, seed)
     half, size = len(train) // 2, config.source_train_size
     end = size + config.source_test_size
     if end > half:
@@ -130,16 +142,45 @@ def shift(train: Split, test: Split, config: ShiftConfig, *, seed: int) -> Shift
             f"the source needs {end} images, half of the training split has {half}; run `prepare`"
         )
     parts = {"source_train": train.take(slice(size)), "source_test": train.take(slice(size, end))}
-    parts["target_test"] = test
+    parts["target_train"] = thin(train.take(slice(half, None)), config.keep, seed=seed)
+    parts["target_test"] = thin(test, config.keep, seed=seed)
+    return parts
+
+
+def thin(split: Split, keep: float, *, seed: int) -> Split:
+    """Label shift: a share `keep` of the lower half of the classes, at random, and all of the others."""
+    if keep == 1:
+        return split
+    middle = (int(split.labels.max()) + 1) / 2
+    kept = np.random.default_rng(seed).random(len(split)) < keep
+    return split.take(np.flatnonzero((split.labels >= middle) | kept))
+
+
+def shift(train: Split, test: Split, config: ShiftConfig, *, seed: int) -> Shifted:
+    """Divide and paint (`divide`)."""
+    parts = divide(train, test, config, seed=seed)
     labels = {name: relabel(part.labels, config.ways) for name, part in parts.items()}
-    unlabelled = train.images[half:, 0]
+    published = None
+    if config.draw == "published":
+        source = len(labels["source_train"]) + len(labels["source_test"])
+        published = PublishedDraw(source, len(parts["target_train"]), len(test))
+    law = ColourLaw(config.ways, config.p, seed, published)
     colours = {name: law.source(name, labels[name]) for name in ("source_train", "source_test")}
-    colours["target_train"] = law.target("target_train", len(unlabelled))
-    colours["target_test"] = law.target("target_test", len(test))
-    labelled = {
-        name: Split(paint(part.images[:, 0], colours[name]), labels[name]) for name, part in parts.items()
-    }
-    return Shifted(law, labelled, paint(unlabelled, colours["target_train"]), colours)
+    colours |= {name: law.target(name, len(parts[name])) for name in ("target_train", "target_test")}
+    painted = {name: paint(part.images[:, 0], colours[name]) for name, part in parts.items()}
+    unlabelled = painted.pop("target_train")
+    labelled = {name: Split(images, labels[name]) for name, images in painted.items()}
+    return Shifted(law, config.ways, labelled, unlabelled, colours)
+
+
+def shift_to(train: Split, target: Mapping[str, Split], config: ShiftConfig, *, seed: int) -> Shifted:
+    """Source splits as found, and another data set as the target: its `train` without labels, its `test`."""
+    parts = divide(train, train.take(slice(0)), config, seed=seed)
+    labelled = {name: parts[name] for name in ("source_train", "source_test")}
+    labelled["target_test"] = thin(target["test"], config.keep, seed=seed)
+    classes = int(train.labels.max()) + 1
+    unlabelled = thin(target["train"], config.keep, seed=seed).images
+    return Shifted(None, classes, labelled, unlabelled, {})
 
 
 def relabel(labels: Int64[np.ndarray, " n"], ways: int) -> Int64[np.ndarray, " n"]:
@@ -149,33 +190,51 @@ def relabel(labels: Int64[np.ndarray, " n"], ways: int) -> Int64[np.ndarray, " n
 
 def write_shifted(folder: Path, shifted: Shifted, *, card: Mapping[str, Any]) -> None:
     """Write the four splits, their colours and the card."""
-    law = shifted.law
     write_atomic(folder / "target_train.safetensors", save({"images": shifted.target_train}))
     write_atomic(folder / "colours.safetensors", save(dict(shifted.colours)))
     facts = {
-        "colour_law": asdict(law),
+        "colour_law": asdict(shifted.law) if shifted.law else None,
         "aligned_shares": shifted.aligned_shares(),
         "correlations": shifted.correlations(),
         "unlabelled_sizes": {"target_train": len(shifted.target_train)},
     }
-    write_prepared(folder, shifted.labelled, classes=law.ways, card={**card, **facts, "classes": law.ways})
+    classes = shifted.classes
+    write_prepared(folder, shifted.labelled, classes=classes, card={**card, **facts, "classes": classes})
 
 
-def read_law(folder: Path) -> ColourLaw:
-    """The law that made the files, so that fresh draws agree with them."""
+def read_law(folder: Path) -> ColourLaw | None:
+    """The law that made the files, so that fresh draws agree with them; None where nothing was painted."""
     card = read_card(folder)
     try:
-        return ColourLaw(**card["colour_law"])
+        values = card["colour_law"]
+        if values is None:
+            return None
+        published = PublishedDraw(**values["published"]) if values["published"] else None
+        return ColourLaw(**{**values, "published": published})
     except (KeyError, TypeError) as error:
         raise DataError(f"{folder}/card.json has no colour_law; run `dvc repro robust_shift`") from error
 
 
-def read_repetition(folder: Path, name: str, repetition: int) -> tuple[Split, Float32[np.ndarray, " n"]]:
-    """A labelled split and its colours: the files themselves (0), or the same images in fresh colours."""
+def read_classes(folder: Path) -> int:
+    """Number of classes."""
+    try:
+        return int(read_card(folder)["classes"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{folder}/card.json has no classes; run `dvc repro robust_shift`") from error
+
+
+def read_repetition(
+    folder: Path, name: str, repetition: int
+) -> tuple[Split, Float32[np.ndarray, " n"] | None]:
+    """A labelled split and its colours: the files themselves (0), or the same images in fresh colours.
+
+    Where nothing was painted every repetition has the images of the files, and
+    the colours are None unless the files have some.
+    """
     split = read_split(folder, name)
-    if repetition == 0:
-        return split, _read_array(folder / "colours.safetensors", name)
     law = read_law(folder)
+    if repetition == 0 or law is None:
+        return split, _read_colours(folder).get(name)
     if name.startswith("source"):
         colour = law.source(name, split.labels, repetition)
     else:
@@ -183,12 +242,21 @@ def read_repetition(folder: Path, name: str, repetition: int) -> tuple[Split, Fl
     return Split(repaint(split.images, colour), split.labels), colour
 
 
-def read_unlabelled(folder: Path, name: str, repetition: int) -> UInt8[np.ndarray, "n 2 height width"]:
+def read_unlabelled(folder: Path, name: str, repetition: int) -> UInt8[np.ndarray, "n channels height width"]:
     """Images of a target split, in the file's colours (0) or in fresh ones; labels are not read."""
     images = _read_array(folder / f"{name}.safetensors", "images")
-    if repetition == 0:
-        return images
-    return repaint(images, read_law(folder).target(name, len(images), repetition))
+    law = read_law(folder) if repetition else None
+    return images if law is None else repaint(images, law.target(name, len(images), repetition))
+
+
+def _read_colours(folder: Path) -> dict[str, NDArray[Any]]:
+    path = folder / "colours.safetensors"
+    try:
+        return load(path.read_bytes())
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist; run `dvc repro robust_shift` to make it") from error
+    except SafetensorError as error:
+        raise DataError(f"{path} is broken ({error}); run `dvc repro -f robust_shift`") from error
 
 
 def _read_array(path: Path, key: str) -> NDArray[Any]:

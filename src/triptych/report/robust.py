@@ -23,16 +23,22 @@ def coloured_samples(source: Split, target: Split, path: Path, *, each: int = 6)
         height = split.images.shape[2] + 1
         axes.set(title=name, xticks=[], yticks=height * (np.arange(len(classes)) + 0.5), yticklabels=classes)
     figure.supylabel("label")
-    figure.suptitle("red is the share c of the image, cyan the share 1 - c")
+    if source.images.shape[1] == 2:
+        figure.suptitle("red is the share c of the image, cyan the share 1 - c")
     figure.savefig(path, dpi=120)
 
 
-def _row(images: UInt8[np.ndarray, "n 2 height width"], each: int) -> UInt8[np.ndarray, "height columns 3"]:
-    """Images side by side, red and cyan, with a black line after each; black where there are too few."""
+def _row(
+    images: UInt8[np.ndarray, "n channels height width"], each: int
+) -> UInt8[np.ndarray, "height columns 3"]:
+    """Images side by side with a black line after each; black where there are too few.
+
+    Grey, red and cyan, or in colour, by the number of channels.
+    """
     height, width = images.shape[2:]
     row = np.zeros((each, height + 1, width + 1, 3), np.uint8)
-    row[: len(images), :-1, :-1, 0] = images[:, 0]
-    row[: len(images), :-1, :-1, 1:] = images[:, 1, :, :, None]
+    channels = {1: (0, 0, 0), 2: (0, 1, 1), 3: (0, 1, 2)}[images.shape[1]]
+    row[: len(images), :-1, :-1] = images[:, channels].transpose(0, 2, 3, 1)
     return np.concatenate(list(row), axis=1)
 
 

@@ -18,9 +18,12 @@ from triptych.data.prepared import Split
 from triptych.data.resume import EpochSampler, derived_seed
 
 Batch = tuple[Tensor, ...]
+Images = UInt8[np.ndarray, "n channels height width"]
 
 
-def stack(images: Sequence[UInt8[np.ndarray, "n 2 height width"]]) -> UInt8[Tensor, "r n 2 height width"]:
+def stack(
+    images: Sequence[Images],
+) -> UInt8[Tensor, "r n channels height width"]:
     """The images of every repetition in one tensor."""
     return torch.from_numpy(np.stack(images))
 
@@ -39,10 +42,12 @@ def orders(repetitions: int, size: int, *, seed: int) -> Int64[Tensor, "r n"]:
 class SourceDataset(Dataset):
     """Batches (images, labels, index) of the labelled source."""
 
-    def __init__(self, splits: Sequence[Split], *, seed: int) -> None:
+    def __init__(self, splits: Sequence[Split], *, seed: int, shuffle: bool = True) -> None:
         self.images = stack([split.images for split in splits])
         self.labels = torch.from_numpy(np.stack([split.labels for split in splits]))
         self.order = orders(len(splits), len(self), seed=seed)
+        if not shuffle:
+            self.order = torch.arange(len(self)).expand(len(splits), -1)
 
     def __len__(self) -> int:
         return self.images.shape[1]
@@ -61,7 +66,11 @@ class TargetDataset(Dataset):
     """
 
     def __init__(
-        self, target: Sequence[UInt8[np.ndarray, "n 2 height width"]], source: Sequence[Split], *, seed: int
+        self,
+        target: Sequence[Images],
+        source: Sequence[Split],
+        *,
+        seed: int,
     ) -> None:
         self.images = stack(target)
         self.order = orders(len(target), len(self), seed=seed)
@@ -91,14 +100,22 @@ def _as_is(batch: Any) -> Any:  # noqa: ANN401  # torch's type; the dataset has 
 class SourceDataModule(pl.LightningDataModule):
     """The labelled source: training and test splits of every repetition."""
 
-    def __init__(self, train: Sequence[Split], test: Sequence[Split], *, batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        train: Sequence[Split],
+        test: Sequence[Split],
+        *,
+        batch_size: int,
+        seed: int,
+        shuffle: bool = True,
+    ) -> None:
         super().__init__()
-        self.train = SourceDataset(train, seed=derived_seed(seed, 0))
+        self.train = SourceDataset(train, seed=derived_seed(seed, 0), shuffle=shuffle)
         self.test = SourceDataset(test, seed=derived_seed(seed, 0))
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
 
     def train_dataloader(self) -> DataLoader:
-        return loader(self.train, self.batch_size, seed=self.seed, shuffle=True)
+        return loader(self.train, self.batch_size, seed=self.seed, shuffle=self.shuffle)
 
     def val_dataloader(self) -> DataLoader:
         return loader(self.test, 4096, seed=self.seed, shuffle=False)
@@ -109,7 +126,7 @@ class TargetDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        target: Sequence[UInt8[np.ndarray, "n 2 height width"]],
+        target: Sequence[Images],
         source: Sequence[Split],
         *,
         batch_size: int,

@@ -25,7 +25,8 @@ class Trial:
 
     source: Split
     target: Split
-    target_colour: Float32[np.ndarray, " n"]
+    target_colour: Float32[np.ndarray, " n"] | None  # None: no spurious feature is known
+    painted: bool = True  # whether the colour can be drawn anew
 
 
 def predicted_labels(network: nn.Module, split: Split) -> Int64[np.ndarray, " n"]:
@@ -38,7 +39,7 @@ def accuracy(network: nn.Module, split: Split) -> float:
     return float(np.mean(predicted_labels(network, split) == split.labels))
 
 
-def confidence(network: nn.Module, images: UInt8[np.ndarray, "n 2 height width"]) -> dict[str, float]:
+def confidence(network: nn.Module, images: UInt8[np.ndarray, "n channels height width"]) -> dict[str, float]:
     """How sure the network is, without labels: mean entropy in nats, mean highest probability."""
     logits = predict(network, torch.from_numpy(images))
     return {
@@ -89,12 +90,17 @@ def compare(
     metrics, recoloured = [], []
     for network, trial in zip(networks, trials, strict=True):
         predicted = predicted_labels(network, trial.target)
-        groups = group_accuracies(predicted, trial.target.labels, trial.target_colour, ways=ways)
+        groups = {}
+        if trial.target_colour is not None:
+            groups = group_accuracies(predicted, trial.target.labels, trial.target_colour, ways=ways)
         source = accuracy(network, trial.source)
         target = float(np.mean(predicted == trial.target.labels))
         metrics.append({"source_accuracy": source, "target_accuracy": target, **groups})
-        rng = np.random.default_rng(seed)
-        recoloured += recoloured_accuracies(network, trial.source, redraws=redraws, rng=rng)
+        if trial.painted:
+            rng = np.random.default_rng(seed)
+            recoloured += recoloured_accuracies(network, trial.source, redraws=redraws, rng=rng)
+    if not recoloured:
+        return mean_and_sd(metrics, name)
     return {
         **mean_and_sd(metrics, name),
         f"accuracy_recoloured_{name}_mean": float(np.mean(recoloured)),

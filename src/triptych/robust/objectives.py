@@ -80,7 +80,7 @@ class Tent(Entropy):
 
     def trainable(self, network: nn.Module) -> Iterator[nn.Parameter]:
         for module in network.modules():
-            if isinstance(module, nn.BatchNorm1d):
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
                 yield from module.parameters()
 
 

@@ -84,7 +84,11 @@ class Evidence:
     estimated_accuracy: float
     confidence_drop: float
     class_share_distance: float
-    shrinking_share: float
+    shrinking_share: float | None  # None: the suspected feature cannot be varied
+
+    def known(self) -> dict[str, float]:
+        """The criteria that there are, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     def doubts(self, limits: TrustConfig) -> list[str]:
         """Why self-training should not be trusted; empty where nothing speaks against it."""
@@ -93,32 +97,40 @@ class Evidence:
             "self-training starts from a decent classifier": self.estimated_accuracy < limits.accuracy,
             f"predicted class shares are {self.class_share_distance:.2f} away from the source's, above "
             f"{limits.class_share_distance:.2f}": self.class_share_distance > limits.class_share_distance,
-            f"only for {self.shrinking_share:.2f} of the target, below {limits.shrinking_share:.2f}, does "
-            "minimising entropy shrink the effect of the colour": (
-                self.shrinking_share < limits.shrinking_share
-            ),
         }
+        if self.shrinking_share is not None:
+            found |= {
+                f"only for {self.shrinking_share:.2f} of the target, below {limits.shrinking_share:.2f}, "
+                "does minimising entropy shrink the effect of the colour": (
+                    self.shrinking_share < limits.shrinking_share
+                )
+            }
         return [reason for reason, holds in found.items() if holds]
 
 
 def gather_evidence(
     network: nn.Module,
     source: Split,
-    target: UInt8[np.ndarray, "n 2 height width"],
+    target: UInt8[np.ndarray, "n channels height width"],
     *,
     redraws: int,
     seed: int,
 ) -> Evidence:
-    """The criteria of `network`: `source` is held out and labelled, `target` has no labels."""
+    """The criteria of `network`: `source` is held out and labelled, `target` has no labels.
+
+    Colours are drawn anew `redraws` times; 0 where nothing is painted.
+    """
     images = torch.from_numpy(target)
     on_source, on_target = predict(network, torch.from_numpy(source.images)), predict(network, images)
     labels = torch.from_numpy(source.labels)
-    margins = recoloured_margins(network, target, redraws=redraws, seed=seed)
+    shrinking = None
+    if redraws:
+        shrinking = shrinking_share(recoloured_margins(network, target, redraws=redraws, seed=seed))
     return Evidence(
         estimated_accuracy(on_source, labels, on_target),
         confidence_drop(on_source, on_target),
         class_share_distance(labels, on_target),
-        shrinking_share(margins),
+        shrinking,
     )
 
 

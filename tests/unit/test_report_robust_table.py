@@ -1,0 +1,50 @@
+"""The table of self-training: what it says of jobs that are counted by hand."""
+
+import json
+from pathlib import Path
+
+from triptych.report.robust_table import draw, markdown, read_jobs, rows, spread
+
+
+def job(setting: str, seed: int, before: float, after: float, trust: float) -> dict[str, object]:
+    return {
+        "setting": setting,
+        "seed": seed,
+        "target_accuracy_before": before,
+        "target_accuracy": after,
+        "trust": trust,
+        "cpu_seconds": 10 + seed,
+    }
+
+
+JOBS = [
+    job("paper/cmnist", 1, 0.8, 0.7, 1.0),  # worse though trusted
+    job("paper/cmnist", 0, 0.82, 0.91, 1.0),
+    job("robust/usps", 0, 0.6, 0.8, 0.0),  # better though not trusted
+]
+
+
+def test_a_row_counts_seeds_gains_and_right_verdicts():
+    """By hand; the published draw is seed 0, wherever its folder sorts."""
+    paper, usps = (line for line in markdown(JOBS).splitlines() if "/" in line)
+    assert paper == (
+        "| paper/cmnist | 2 | 81.0 ± 1.4 | 80.5 ± 14.8 | 1 of 2 | 1 of 2 | 82.0 → 91.0 | 82 → 91 | 10 |"
+    )
+    assert usps == "| robust/usps | 1 | 60.0 | 80.0 | 1 of 1 | 0 of 1 | 60.0 → 80.0 |  | 10 |"
+    assert rows(JOBS)[0].seeds == [0, 1]
+
+
+def test_spread_is_the_sample_deviation():
+    """As in all tables of results; one value has none."""
+    assert spread([1.0, 3.0]) == "2.0 ± 1.4"
+    assert spread([1.0]) == "1.0"
+
+
+def test_jobs_are_found_in_the_folder_and_other_metrics_left_alone(tmp_path: Path):
+    """Prepared data in the same folder has a metrics file too."""
+    for index, content in enumerate([*JOBS, {"train_size": 5}]):
+        (tmp_path / f"a/{index}").mkdir(parents=True)
+        (tmp_path / f"a/{index}/metrics.json").write_text(json.dumps(content))
+    assert read_jobs(tmp_path) == JOBS
+    draw(JOBS, tmp_path / "table.png")
+    assert (tmp_path / "table.png").stat().st_size > 5000
