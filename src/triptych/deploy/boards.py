@@ -1,14 +1,21 @@
-"""The boards that the command knows by name, those of `conf/board/`."""
+"""The boards that the command knows by name: those of `conf/board/`, which the wheel carries along."""
+
+from importlib.resources import files
+from pathlib import Path
+
+import yaml
 
 from triptych.config.tiny import BoardConfig
 
-_KIB = 1024
-BOARDS: dict[str, BoardConfig] = {
-    board.name: board
-    for board in (
-        BoardConfig("stm32f410", "cortex_m4", sram=32 * _KIB, flash=128 * _KIB),
-        BoardConfig("stm32f412", "cortex_m4", sram=256 * _KIB, flash=1024 * _KIB),
-        BoardConfig("stm32f746", "cortex_m7", sram=320 * _KIB, flash=1024 * _KIB),
-        BoardConfig("stm32h743", "cortex_m7", sram=512 * _KIB, flash=2048 * _KIB),
-    )
-}
+CHECKOUT = Path(__file__).parents[3] / "conf/board"
+
+
+def _read_boards() -> dict[str, BoardConfig]:
+    packed = files("triptych.deploy") / "board"
+    folder = packed if packed.is_dir() else CHECKOUT
+    texts = [file.read_text() for file in folder.iterdir() if file.name.endswith(".yaml")]
+    boards = [BoardConfig(**yaml.safe_load(text)) for text in texts]
+    return {board.name: board for board in sorted(boards, key=lambda board: board.name)}
+
+
+BOARDS = _read_boards()

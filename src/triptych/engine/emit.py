@@ -4,7 +4,7 @@ The kernels are files of this package; the generated `model.c` holds data and
 calls alone, at the offsets that `graph/memory.py` planned.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.resources import files
 
 import numpy as np
@@ -18,7 +18,7 @@ from triptych.engine.integer import (
     quantization_of,
     requantization,
 )
-from triptych.engine.thumb.layers import Program, layer_of
+from triptych.engine.thumb.layers import Kernel, Program, layer_of
 from triptych.engine.thumb.schedule import schedule
 from triptych.engine.unweighted import Arrays, unweighted_fields
 from triptych.graph.memory import Plan, plan
@@ -46,6 +46,7 @@ from triptych.graph.ops import (
 FLASH = 1 << 20  # bytes, where no board says otherwise
 CONV2D_BLOCK = 2  # TRIPTYCH_CONV2D_BLOCK of kernels.h
 Value = int | str | tuple[int, ...] | Mapping[str, "Value"]  # of a C initialiser
+Scheduler = Callable[..., dict[str, Kernel]]  # as `schedule`
 KERNELS: dict[type[Op], str] = {
     Conv2D: "conv2d",
     DepthwiseConv2D: "depthwise_conv2d",
@@ -62,10 +63,11 @@ KERNELS: dict[type[Op], str] = {
 }
 
 
-def emit(graph: Graph, *, flash: int = FLASH) -> dict[str, str]:
+def emit(graph: Graph, *, flash: int = FLASH, scheduler: Scheduler = schedule) -> dict[str, str]:
     """The sources of `graph` by file name: `model.c`, `model.h`, `model.S` and the C kernels.
 
-    Generated code and its constants share `flash` bytes (`thumb/schedule.py`).
+    Generated code and its constants share `flash` bytes (`thumb/schedule.py`);
+    another `scheduler` serves measurements.
 
     Raises UnsupportedError where an operator's arithmetic could overflow.
     """
@@ -75,17 +77,16 @@ def emit(graph: Graph, *, flash: int = FLASH) -> dict[str, str]:
     folder = files("triptych.engine") / "kernels"
     program = Program()
     return {
-        "model.c": _model_source(graph, program, flash),
+        "model.c": _model_source(graph, program, scheduler(graph, plan(graph).backwards, flash=flash)),
         "model.S": program.text(),
         "model.h": model_header(graph),
         **{f"kernels/{name}": (folder / name).read_text() for name in names},
     }
 
 
-def _model_source(graph: Graph, program: Program, flash: int) -> str:
+def _model_source(graph: Graph, program: Program, kernels: Mapping[str, Kernel]) -> str:
     """`model.c`; the functions that it calls on a DSP target are added to `program`."""
     placed = plan(graph)
-    kernels = schedule(graph, placed.backwards, flash=flash)
     constants: list[str] = []
     calls: list[str] = []
     for index, op in enumerate(graph.ops):

@@ -14,9 +14,12 @@
 #define TRIPTYCH_NOINLINE
 #endif
 
-/* Where the generated functions of model.S exist: the same condition stands there. */
+/*
+ * Where the generated functions of model.S are called: the same condition stands there.
+ * -DTRIPTYCH_C_KERNELS takes the C kernels, with the DSP extension.
+ */
 #if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && !defined(__ARM_BIG_ENDIAN) && \
-    !defined(TRIPTYCH_PORTABLE)
+    !defined(TRIPTYCH_PORTABLE) && !defined(TRIPTYCH_C_KERNELS)
 #define TRIPTYCH_THUMB
 #endif
 
