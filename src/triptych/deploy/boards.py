@@ -3,7 +3,7 @@
 from importlib.resources import files
 from pathlib import Path
 
-import yaml
+from omegaconf import OmegaConf
 
 from triptych.config.tiny import BoardConfig
 
@@ -14,7 +14,8 @@ def _read_boards() -> dict[str, BoardConfig]:
     packed = files("triptych.deploy") / "board"
     folder = packed if packed.is_dir() else CHECKOUT
     texts = [file.read_text() for file in folder.iterdir() if file.name.endswith(".yaml")]
-    boards = [BoardConfig(**yaml.safe_load(text)) for text in texts]
+    values = [dict(OmegaConf.create(text)) for text in texts]
+    boards = [BoardConfig(**{str(key): value for key, value in each.items()}) for each in values]
     return {board.name: board for board in sorted(boards, key=lambda board: board.name)}
 
 
