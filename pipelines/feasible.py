@@ -11,9 +11,9 @@ from triptych.config.checks import require
 def check_feasible(config: Config, panel: str) -> None:
     """Raise ConfigError where `panel` would ask for more than the budget or the board has."""
     if panel == "private":
-        from triptych.private.budget import affordable_steps, calibrated, one_process
+        from triptych.private.budget import affordable_steps, calibrated, check_devices
 
-        one_process(config.trainer)
+        check_devices(config.trainer, config.private)
         affordable_steps(calibrated(config.private))
     if panel == "hinge":
         source = config.hinge.source

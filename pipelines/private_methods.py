@@ -28,6 +28,7 @@ def train_ensemble(stage: Stage, private: "PrivateConfig", path: Path, limit: in
     from triptych.private.batches import ShardDataModule, StepBatches
     from triptych.private.budget import terms
     from triptych.private.module import GSWGAN
+    from triptych.private.ranks import strategy
     from triptych.private.release import Releaser, labels_seen
     from triptych.private.rivals.gpate import VoteReleaser
 
@@ -53,7 +54,8 @@ def train_ensemble(stage: Stage, private: "PrivateConfig", path: Path, limit: in
             releaser = Releaser(private, ledger, source, limit, seen)
         module = GSWGAN(private, config.data, releaser)
         load_weights(stage.inputs / "out/private/warm_start/discriminators.safetensors", module.ensemble)
-        stage.fit(module, ShardDataModule(batches), epochs=1, curves=CURVES)
+        data, processes = ShardDataModule(batches), strategy(config.trainer)
+        stage.fit(module, data, epochs=1, curves=CURVES, strategy=processes)
     return module.cpu().released, int(module.steps_taken)
 
 

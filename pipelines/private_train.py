@@ -13,9 +13,9 @@ def main(stage: Stage) -> Metrics:
     from triptych.data.files import write_json
     from triptych.data.weights import save_weights
     from triptych.privacy.certificate import issue
-    from triptych.private.budget import affordable_steps, calibrated, one_process, terms
+    from triptych.private.budget import affordable_steps, calibrated, check_devices, terms
 
-    one_process(stage.config.trainer)
+    check_devices(stage.config.trainer, stage.config.private)
     private = calibrated(stage.config.private)
     limit = affordable_steps(private)
     ledger = stage.checkpoints / "ledger.jsonl"

@@ -13,10 +13,13 @@ def main(stage: Stage) -> Metrics:
     from triptych.data.prepared import read_split
     from triptych.data.weights import save_weights
     from triptych.private.batches import ShardDataModule, StepBatches
+    from triptych.private.budget import check_devices
+    from triptych.private.ranks import strategy
     from triptych.private.warm_start import WarmStart
 
     config = stage.config
     private = config.private
+    check_devices(config.trainer, private)
     if private.method not in WARM:
         save_weights(stage.out / "discriminators.safetensors", ModuleDict())
         return {"shard_size": 0}
@@ -31,7 +34,8 @@ def main(stage: Stage) -> Metrics:
         seed=config.seed,
     )
     module = WarmStart(private, config.data)
-    stage.fit(module, ShardDataModule(batches), epochs=1, curves="private_curves.csv")
+    data, processes = ShardDataModule(batches), strategy(config.trainer)
+    stage.fit(module, data, epochs=1, curves="private_curves.csv", strategy=processes)
     save_weights(stage.out / "discriminators.safetensors", module.ensemble)
     return {"shard_size": shards.shape[1]}
 

@@ -40,6 +40,7 @@ from triptych.tracking.fingerprint import (
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
+    from pytorch_lightning.strategies import Strategy
 
     from triptych.data.prepared import Split
 
@@ -105,7 +106,7 @@ class Stage:
         """Where a killed attempt left its state; not deleted by DVC."""
         return ROOT / ".ckpt" / self.fingerprint
 
-    def fit(
+    def fit(  # noqa: PLR0913  # what stages differ in
         self,
         module: "pl.LightningModule",
         data: "pl.LightningDataModule",
@@ -114,12 +115,14 @@ class Stage:
         checkpoint_every: int = 100,
         curves: str = "curves.csv",
         callbacks: tuple["pl.Callback", ...] = (),
+        strategy: "Strategy | None" = None,
     ) -> "pl.Trainer":
         """Train, continuing a killed attempt, and write the curves to `out/curves`.
 
         Curves whose file name starts with `private_` are computed on private data
         and stay out of MLflow unless `tracking.private` is on. `checkpoint_every`
-        counts batches.
+        counts batches. A `strategy` of the module's own gives all its processes the
+        same batches.
         """
         import pytorch_lightning as pl
         from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
@@ -129,7 +132,7 @@ class Stage:
 
         name = Path(curves).stem
         folder = self.checkpoints / name
-        history = History(sink=self._live_sink(curves))
+        history = History(self.out / curves, sink=self._live_sink(curves))
         keep = ModelCheckpoint(
             folder,
             filename="step",
@@ -142,7 +145,8 @@ class Stage:
         trainer = pl.Trainer(
             accelerator=hardware.accelerator,
             devices=hardware.devices,
-            strategy=hardware.strategy,
+            strategy=strategy or hardware.strategy,
+            use_distributed_sampler=strategy is None,
             max_epochs=epochs,
             logger=False,
             callbacks=[ExactResume(self.config.seed), *callbacks, history, keep, *bars],
@@ -153,7 +157,6 @@ class Stage:
         )
         last = folder / "last.ckpt"
         trainer.fit(module, data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
-        history.write(self.out / curves)
         return trainer
 
     def _live_sink(self, curves: str) -> Callable[[int, Mapping[str, float]], None] | None:

@@ -24,7 +24,7 @@ from triptych.privacy.certificate import mechanism
 from triptych.privacy.ledger import Ledger
 from triptych.privacy.noise import SeededSource
 from triptych.private.batches import ShardDataModule, StepBatches
-from triptych.private.budget import affordable_steps, one_process, terms
+from triptych.private.budget import affordable_steps, check_devices, terms
 from triptych.private.module import GSWGAN
 from triptych.private.release import Releaser, labels_seen
 from triptych.private.sampling import draw_samples
@@ -254,10 +254,18 @@ def test_too_much_epsilon_is_refused_with_what_would_fit():
     assert affordable_steps(replace(CONFIG, steps=10_000, noise_multiplier=float(noise))) >= 10_000
 
 
-def test_several_processes_are_refused():
-    """Each would release on its own, and one ledger would count one of them."""
-    with pytest.raises(ConfigError, match=r"trainer\.devices=2"):
-        one_process(TrainerConfig(devices=2))
+@pytest.mark.parametrize(
+    ("trainer", "change", "message"),
+    [
+        (TrainerConfig(devices=4, threads=1), {}, r"devices=4 must divide private\.discriminators=6"),
+        (TrainerConfig(devices=2, threads=2), {}, r"threads=2 must be 1 with trainer\.devices=2"),
+        (TrainerConfig(devices=2, threads=1), {"method": "dp_merf"}, "dp_merf trains on one device"),
+    ],
+)
+def test_processes_that_cannot_share_the_work_are_refused(trainer, change, message):
+    """Before any of them is forked."""
+    with pytest.raises(ConfigError, match=message):
+        check_devices(trainer, replace(CONFIG, **change))
 
 
 def test_samples_are_balanced_and_belong_to_the_average(records, gswgan):

@@ -138,9 +138,9 @@ def test_fingerprint_follows_declared_values_and_files_only(tmp_path: Path):
 
 def test_history_survives_a_checkpoint(tmp_path: Path):
     """A resumed run keeps the rows of its past."""
-    history = History()
+    history = History(tmp_path / "other.csv")
     history.rows = {1: {"loss": 0.5}, 10: {"loss": 0.25, "accuracy": 1.0}}
-    resumed = History()
+    resumed = History(tmp_path / "curves.csv")
     resumed.load_state_dict(history.state_dict())
-    resumed.write(tmp_path / "curves.csv")
+    resumed.write()
     assert (tmp_path / "curves.csv").read_text() == "step,accuracy,loss\n1,,0.5\n10,1,0.25\n"

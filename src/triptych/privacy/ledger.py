@@ -95,6 +95,10 @@ class Ledger:
         self._append({"step": step, "torn": True} if torn else {"step": step})
         self.steps += 1
 
+    def witness(self) -> None:
+        """Count a step that another process of the same training records."""
+        self.steps += 1
+
     def _append(self, body: Mapping[str, Any]) -> None:
         line = _line({**body, "previous": self.digest})
         try:

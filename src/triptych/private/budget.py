@@ -149,9 +149,20 @@ def affordable_steps(config: PrivateConfig) -> int:
     return steps
 
 
-def one_process(trainer: TrainerConfig) -> None:
-    """Raise ConfigError where training would spread: each process would release, one ledger would count."""
+def check_devices(trainer: TrainerConfig, config: PrivateConfig) -> None:
+    """Raise ConfigError where the work cannot be shared out to forked processes."""
     require(
-        trainer.devices == 1,
-        f"trainer.devices={trainer.devices}: private training runs on one device; set trainer.devices=1",
+        trainer.devices == 1 or config.method == "gswgan",
+        f"trainer.devices={trainer.devices}: private.method={config.method} trains on one device; "
+        "set trainer.devices=1",
+    )
+    require(
+        config.discriminators % trainer.devices == 0,
+        f"trainer.devices={trainer.devices} must divide private.discriminators={config.discriminators}: "
+        "every process trains equally many",
+    )
+    require(
+        trainer.devices == 1 or trainer.threads == 1,
+        f"trainer.threads={trainer.threads} must be 1 with trainer.devices={trainer.devices}: "
+        "processes are forked, threads are not",
     )

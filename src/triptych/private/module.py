@@ -6,7 +6,6 @@ of `private.release`: `shared` is the published one.
 
 from typing import cast
 
-import pytorch_lightning as pl
 import torch
 from jaxtyping import Float
 from pytorch_lightning.core.optimizer import LightningOptimizer
@@ -20,12 +19,13 @@ from triptych.private.batches import Batch
 from triptych.private.ensemble import Images, Labels, build_ensemble
 from triptych.private.generators import Generator
 from triptych.private.losses import discriminator_loss
-from triptych.private.members import cut, offset, rotation, within
+from triptych.private.members import offset, rotation, within
+from triptych.private.ranks import Sharded, own, parts_of
 from triptych.private.release import Door
 from triptych.private.warm_start import BETAS, Bytes, descend, stacked_adam
 
 
-class GSWGAN(pl.LightningModule):
+class GSWGAN(Sharded):
     """One batch is one step: discriminators on their shards, then one released gradient."""
 
     steps_taken: Tensor
@@ -48,7 +48,8 @@ class GSWGAN(pl.LightningModule):
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         members, settings = self.config.discriminators, self.config.discriminator
-        self.judges = cut(self.ensemble, members, chunk=settings.chunk, group=settings.trained)
+        self.judges = parts_of(self.ensemble, members, chunk=settings.chunk, group=settings.trained)
+        self.parts, self.members = {1: self.judges}, members
         return [
             Adam(self.generator.parameters(), self.config.generator.learning_rate, BETAS),
             stacked_adam(self.judges, settings.learning_rate),
@@ -70,15 +71,16 @@ class GSWGAN(pl.LightningModule):
         codes = self.generator.draw_latent(*labels.shape)
         mix = torch.rand(labels.shape, device=self.device)
         distances = []
-        for judge in within(self.judges, turn):
-            own = offset(judge, turn)
-            fake = self.imitate(codes[own], labels[own])
+        for judge in own(within(self.judges, turn), self.members):
+            at = offset(judge, turn)
+            fake = self.imitate(codes[at], labels[at])
             loss, distance = discriminator_loss(
-                judge, real[own] / 255, fake, labels[own], mix=mix[own], settings=settings
+                judge, real[at] / 255, fake, labels[at], mix=mix[at], settings=settings
             )
             descend(optimizer, loss.sum())
             distances.append(distance)
-        self.log("wasserstein_distance", torch.cat(distances).mean(), prog_bar=True)
+        if distances:
+            self.log("wasserstein_distance", torch.cat(distances).mean(), prog_bar=True)
 
     @torch.no_grad()
     def imitate(self, codes: Float[Tensor, "members batch latent"], labels: Labels) -> Images:

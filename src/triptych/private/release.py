@@ -19,7 +19,8 @@ from triptych.privacy.sanitize import sanitize
 from triptych.private.budget import block_norm, terms
 from triptych.private.ensemble import Ensemble, Images
 from triptych.private.losses import input_gradient
-from triptych.private.members import Picked, cut
+from triptych.private.members import Picked
+from triptych.private.ranks import collect, own, owned, parts_of, rank, spread
 
 Rows = Float[Tensor, "rows channels height width"]
 RowLabels = Int[Tensor, " rows"]
@@ -66,6 +67,9 @@ class Releaser:
         """The noisy gradient of the mean loss of a row, averaged over discriminators."""
         full = self.config.release == "full"
         slopes = self._all(ensemble, fake, labels) if full else self._drawn(ensemble, fake, labels)
+        if rank() > 0:
+            self.ledger.witness()
+            return spread(torch.empty_like(fake))
         self.ledger.record(step)
         noisy = sanitize(
             slopes.flatten(1)[None] if full else slopes.flatten(1)[:, None],  # one release, or one a row
@@ -74,25 +78,28 @@ class Releaser:
             source=self.source,
         )
         summed = self.config.discriminators if full else 1
-        return (noisy / summed).reshape(fake.shape)
+        return spread((noisy / summed).reshape(fake.shape))
 
     def _all(self, ensemble: Ensemble, fake: Rows, labels: RowLabels) -> Images:
         """The block of every discriminator: what it says of every row."""
         members, chunk = self.config.discriminators, self.config.discriminator.chunk
-        slopes = [
-            input_gradient(part, fake.expand(len(part), *fake.shape), labels.expand(len(part), -1))
-            for part in cut(ensemble, members, chunk=chunk)
-        ]
-        return torch.cat(slopes) * self._speaks(torch.arange(members)[:, None], labels)
+        slopes = fake.new_zeros(members, *fake.shape)
+        for part in own(parts_of(ensemble, members, chunk=chunk), members):
+            rows, its_labels = fake.expand(len(part), *fake.shape), labels.expand(len(part), -1)
+            slopes[part.members] = input_gradient(part, rows, its_labels)
+        return collect(slopes) * self._speaks(torch.arange(members)[:, None], labels)
 
     def _drawn(self, ensemble: Ensemble, fake: Rows, labels: RowLabels) -> Rows:
         """What the secretly drawn discriminator says of each row; its time does not tell the draw."""
         shared = self.config.release == "shared"
         count = 1 if shared else len(fake)
-        drawn = self.source.draws(count, self.config.discriminators).to(fake.device)
+        members = self.config.discriminators
+        drawn = labels.new_empty(count) if rank() else self.source.draws(count, members).to(fake.device)
+        spread(drawn)
         rows, its_labels = (fake[None], labels[None]) if shared else (fake[:, None], labels[:, None])
         slopes = input_gradient(Picked(ensemble, drawn), rows, its_labels).reshape(fake.shape)
-        return slopes * self._speaks(drawn, labels)
+        current = owned(drawn, members)[:, None, None, None]  # the other processes hold old copies
+        return collect(slopes * current) * self._speaks(drawn, labels)
 
     def _speaks(self, members: Int[Tensor, "..."], labels: RowLabels) -> Float[Tensor, "... 1 1 1"]:
         """1 where a discriminator may judge the label of a row, 0 where it abstains."""

@@ -7,7 +7,6 @@ would then change more than one block of a release.
 
 from typing import cast
 
-import pytorch_lightning as pl
 import torch
 from jaxtyping import Float, Int, UInt8
 from pytorch_lightning.core.optimizer import LightningOptimizer
@@ -21,7 +20,8 @@ from triptych.private.batches import Batch
 from triptych.private.ensemble import Images, Labels, build_ensemble
 from triptych.private.generators import draw_latent
 from triptych.private.losses import discriminator_loss
-from triptych.private.members import Part, cut
+from triptych.private.members import Part
+from triptych.private.ranks import Sharded, own, parts_of
 from triptych.private.stacked import StackedLinear
 
 Bytes = UInt8[Tensor, "members batch channels height width"]
@@ -64,7 +64,7 @@ class ThrowAwayGenerators(nn.Module):
         return torch.sigmoid(self.layers(torch.cat([code, onehot], dim=2))).unflatten(2, self.shape)
 
 
-class WarmStart(pl.LightningModule):
+class WarmStart(Sharded):
     """All pairs of discriminator and throw-away generator at once, each on its own shard."""
 
     def __init__(self, config: PrivateConfig, data: DataConfig) -> None:
@@ -76,11 +76,13 @@ class WarmStart(pl.LightningModule):
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         members, chunk = self.config.discriminators, self.config.discriminator.chunk
-        self.judges = cut(self.ensemble, members, chunk=chunk)
-        self.forgers = cut(self.generators, members, chunk=chunk)
+        judges = parts_of(self.ensemble, members, chunk=chunk)
+        forgers = parts_of(self.generators, members, chunk=chunk)
+        self.parts, self.members = {0: judges, 1: forgers}, members
+        self.pairs = list(zip(own(judges, members), own(forgers, members), strict=True))
         return [
-            stacked_adam(self.judges, self.config.discriminator.learning_rate),
-            stacked_adam(self.forgers, self.config.warm_start.learning_rate),
+            stacked_adam(judges, self.config.discriminator.learning_rate),
+            stacked_adam(forgers, self.config.warm_start.learning_rate),
         ]
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
@@ -94,16 +96,16 @@ class WarmStart(pl.LightningModule):
         codes = self.generators.draw_latent(labels)
         mix = torch.rand(labels.shape, device=labels.device)
         distances = []
-        for judge, forger in zip(self.judges, self.forgers, strict=True):
-            own = judge.members
+        for judge, forger in self.pairs:
+            at = judge.members
             with torch.no_grad():
-                fake = forger(codes[own], labels[own])
+                fake = forger(codes[at], labels[at])
             loss, distance = discriminator_loss(
                 judge,
-                images[own] / 255,
+                images[at] / 255,
                 fake,
-                labels[own],
-                mix=mix[own],
+                labels[at],
+                mix=mix[at],
                 settings=self.config.discriminator,
             )
             descend(optimizer, loss.sum())
@@ -114,10 +116,10 @@ class WarmStart(pl.LightningModule):
         """One step of the throw-away generators."""
         optimizer = cast("list[LightningOptimizer]", self.optimizers())[1]
         codes = self.generators.draw_latent(labels)
-        for judge, forger in zip(self.judges, self.forgers, strict=True):
-            own = forger.members
-            flattery = judge(forger(codes[own], labels[own]), labels[own]).mean(1)
-            counted = forger is self.forgers[-1]  # Lightning counts steps: one a batch
+        for judge, forger in self.pairs:
+            at = forger.members
+            flattery = judge(forger(codes[at], labels[at]), labels[at]).mean(1)
+            counted = forger is self.pairs[-1][1]  # Lightning counts steps: one a batch
             descend(optimizer if counted else optimizer.optimizer, -flattery.sum())
             for weight in judge.weights.values():
                 weight.grad = None

@@ -14,14 +14,14 @@ Sink = Callable[[int, Mapping[str, float]], None]
 
 
 class History(pl.Callback):
-    """Collect what the module logs, every `every` batches and after each validation.
+    """Collect what the module logs, every `every` batches and after each validation; written to `path`.
 
     `sink(step, metrics)` receives each row as it appears (live tracking); rows
     that a resumed run already has are not sent again.
     """
 
-    def __init__(self, every: int = 10, sink: Sink | None = None) -> None:
-        self.every, self.sink = every, sink
+    def __init__(self, path: Path, every: int = 10, sink: Sink | None = None) -> None:
+        self.path, self.every, self.sink = path, every, sink
         self.rows: dict[int, dict[str, float]] = {}
 
     def state_dict(self) -> dict[str, Any]:
@@ -49,10 +49,14 @@ class History(pl.Callback):
         row = {name: float(value) for name, value in trainer.callback_metrics.items()}
         if row:
             self.rows.setdefault(step, {}).update(row)
-            if self.sink:
+            if self.sink and trainer.is_global_zero:
                 self.sink(step, row)
 
-    def write(self, path: Path) -> None:
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            self.write()
+
+    def write(self) -> None:
         """Write the rows as CSV, `step` first."""
         names = sorted({name for row in self.rows.values() for name in row})
         text = io.StringIO(newline="")
@@ -60,4 +64,4 @@ class History(pl.Callback):
         writer.writeheader()
         for step, row in sorted(self.rows.items()):
             writer.writerow({"step": step, **{k: f"{v:.6g}" for k, v in row.items()}})
-        write_atomic(path, text.getvalue().encode())
+        write_atomic(self.path, text.getvalue().encode())

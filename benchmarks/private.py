@@ -1,0 +1,209 @@
+"""Stacked discriminators against one at a time, and training steps of the three releases.
+
+    python benchmarks/private.py [discriminators]
+
+The rival is what the released code does: a plain `torch.nn` network a
+discriminator, each with its own Adam, stepped in turn. Stacked and single run
+in this process on one thread, interleaved; a step is the whole loss with
+gradient penalty, its backward pass and Adam. Rates are medians of a CPU
+second. Each row runs in a fresh process, whose peak memory is printed.
+"""
+
+import resource
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from itertools import pairwise
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
+
+from triptych.config.data import DataConfig
+from triptych.config.private import DiscriminatorConfig, GeneratorConfig, PrivateConfig
+from triptych.data.partition import partition
+from triptych.data.prepared import Split
+from triptych.privacy.certificate import mechanism
+from triptych.privacy.ledger import Ledger
+from triptych.privacy.noise import SeededSource
+from triptych.private.batches import ShardDataModule, StepBatches
+from triptych.private.budget import terms
+from triptych.private.ensemble import build_ensemble
+from triptych.private.losses import Judge, discriminator_loss
+from triptych.private.members import cut
+from triptych.private.module import GSWGAN
+from triptych.private.release import Releaser, labels_seen
+from triptych.private.warm_start import BETAS, descend, stacked_adam
+
+DATA = DataConfig("mnist", image_size=28, train_size=60_000, test_size=10_000)
+SETTINGS = {
+    "mlp": DiscriminatorConfig("mlp", width=32, batch_size=32, learning_rate=1e-3),
+    "conv": DiscriminatorConfig("conv", width=16, batch_size=32, learning_rate=1e-3),
+}
+REPEATS = 7
+STEPS = 12  # of a training
+
+
+class PlainMLP(nn.Module):
+    """One MLP discriminator."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        sizes = (28 * 28 + 10, width, width)
+        layers = [m for a, b in pairwise(sizes) for m in (nn.Linear(a, b), nn.ReLU())]
+        self.layers = nn.Sequential(*layers, nn.Linear(width, 1))
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        return self.layers(torch.cat([images.flatten(1), F.one_hot(labels, 10).float()], 1)).squeeze(1)
+
+
+class PlainConv(nn.Module):
+    """One convolutional discriminator with projection, by torch's own layers."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        widths = (1, width, 2 * width, 4 * width)
+        layers = [
+            m for a, b in pairwise(widths) for m in (spectral_norm(nn.Conv2d(a, b, 5, 2, 2)), nn.ReLU())
+        ]
+        self.body = nn.Sequential(*layers, nn.Flatten())
+        self.head = spectral_norm(nn.Linear(64 * width, 1))
+        self.embedding = spectral_norm(nn.Embedding(10, 64 * width))
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        features = self.body(images)
+        return self.head(features).squeeze(1) + (self.embedding(labels) * features).sum(1)
+
+
+PLAIN = {"mlp": PlainMLP, "conv": PlainConv}
+Batch = tuple[Tensor, Tensor, Tensor, Tensor]  # real, fake, labels, mix
+
+
+def alone(network: nn.Module) -> Judge:
+    """`network` as an ensemble of one."""
+    return lambda images, labels: network(images[0], labels[0])[None]
+
+
+def step(judge: Judge, optimizer: torch.optim.Optimizer, settings: DiscriminatorConfig, batch: Batch) -> None:
+    """Loss, backward pass, Adam."""
+    real, fake, labels, mix = batch
+    loss, _ = discriminator_loss(judge, real, fake, labels, mix=mix, settings=settings)
+    descend(optimizer, loss.sum())
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """CPU seconds of one call."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def peak() -> float:
+    """Largest resident memory of this process so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def stacked_against_single(kind: str, members: int) -> str:
+    """A row: discriminator steps a CPU second, stacked and one at a time."""
+    torch.set_num_threads(1)
+    settings = SETTINGS[kind]
+    shape = (members, settings.batch_size)
+    real, fake = torch.rand(2, *shape, 1, 28, 28)
+    batch = (real, fake, torch.randint(10, shape), torch.rand(shape))
+    (part,) = cut(build_ensemble(members, settings, DATA), members, chunk=None)
+    together = stacked_adam([part], settings.learning_rate)
+    networks = [PLAIN[kind](settings.width) for _ in range(members)]
+    optimizers = [
+        torch.optim.Adam(network.parameters(), settings.learning_rate, BETAS) for network in networks
+    ]
+
+    def single() -> None:
+        for j, (network, optimizer) in enumerate(zip(networks, optimizers, strict=True)):
+            own = (batch[0][j : j + 1], batch[1][j : j + 1], batch[2][j : j + 1], batch[3][j : j + 1])
+            step(alone(network), optimizer, settings, own)
+
+    def stacked() -> None:
+        step(part, together, settings, batch)
+
+    single(), stacked()  # the first call sets up Adam
+    times = [(seconds(stacked), seconds(single)) for _ in range(REPEATS)]
+    fast, slow = (members / statistics.median(column) for column in zip(*times, strict=True))
+    ratio = statistics.median(b / a for a, b in times)
+    return f"{kind:4}  stacked {fast:9,.0f}/s   one at a time {slow:9,.0f}/s   {ratio:.2f} times as fast"
+
+
+class Clock(pl.Callback):
+    """CPU time at the end of every step."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def on_train_batch_end(self, *_: Any, **__: Any) -> None:  # noqa: ANN401  # Lightning's own
+        self.times.append(time.process_time())
+
+
+def training(release: str, members: int) -> str:
+    """A row: whole training steps a CPU second, and peak memory."""
+    torch.set_num_threads(1)
+    config = PrivateConfig(
+        discriminators=members,
+        generator=GeneratorConfig("dcgan", width=16, learning_rate=1e-3, average=0.99),
+        discriminator=SETTINGS["conv"],
+        steps=STEPS,
+        rows=32,
+        discriminator_steps=1,
+        release=release,
+        noise_multiplier=10.0,
+    )
+    rng, labels = np.random.default_rng(0), np.arange(60 * members) % 10
+    records = Split(rng.integers(0, 256, (len(labels), 1, 28, 28)).astype(np.uint8), labels)
+    shards = partition(len(records), members, seed=0)
+    batches = StepBatches(records, shards, steps=STEPS, repeats=1, batch_size=32, seed=0)
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = Ledger(Path(folder) / "ledger.jsonl", mechanism(terms(config)))
+        seen = labels_seen(records.labels, shards, 10)
+        module = GSWGAN(config, DATA, Releaser(config, ledger, SeededSource(), STEPS, seen))
+        trainer = pl.Trainer(
+            accelerator="cpu", max_epochs=1, logger=False, callbacks=[clock], enable_checkpointing=False,
+            enable_progress_bar=False, enable_model_summary=False,
+        )  # fmt: skip
+        trainer.fit(module, ShardDataModule(batches))
+        ledger.close()
+    rate = 1 / statistics.median(np.diff(clock.times))
+    return f"{release:12} {rate:6.2f} generator steps/s"
+
+
+def fresh(function: Callable[[str, int], str], argument: str, members: int) -> str:
+    """The row, computed in a process of its own, with that process's peak memory."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(measured, function, argument, members).result()
+
+
+def measured(function: Callable[[str, int], str], argument: str, members: int) -> str:
+    """The row of `function` with peak memory."""
+    warnings.simplefilter("ignore")
+    return f"{function(argument, members)}   peak {peak():,.0f} MB\n"
+
+
+def main(members: int = 50) -> None:
+    """Measure and print."""
+    sys.stdout.write(f"{members} discriminators, batches of 32 at 28x28; conv width 16, mlp width 32\n")
+    for kind in SETTINGS:
+        sys.stdout.write(fresh(stacked_against_single, kind, members))
+    for release in ("full", "independent", "shared"):
+        sys.stdout.write(fresh(training, release, members))
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
