@@ -219,14 +219,14 @@ STEPS = (
 
 
 @st.composite
-def graphs(draw, max_steps: int = 6) -> Graph:
-    """Networks of one to `max_steps` steps, with or without a classifier at the end."""
+def graphs(draw, max_steps: int = 6, steps=STEPS) -> Graph:
+    """Networks of one to `max_steps` of `steps`, with or without a classifier at the end."""
     builder = Builder(draw)
-    for step in draw(st.lists(st.sampled_from(STEPS), min_size=1, max_size=max_steps)):
+    for step in draw(st.lists(st.sampled_from(steps), min_size=1, max_size=max_steps)):
         step(builder)
     if draw(st.booleans()):
         builder.classify()
-        if draw(st.booleans()):
+        if Builder.softmax in steps and draw(st.booleans()):
             builder.softmax()
     return Graph("input", builder.last, builder.tensors, tuple(builder.ops))
 

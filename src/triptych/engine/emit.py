@@ -42,6 +42,7 @@ from triptych.graph.ops import (
     inputs_of,
     paddings_of,
 )
+from triptych.quantization.requantize import Rounding
 
 FLASH = 1 << 20  # bytes, where no board says otherwise
 CONV2D_BLOCK = 2  # TRIPTYCH_CONV2D_BLOCK of kernels.h
@@ -63,11 +64,14 @@ KERNELS: dict[type[Op], str] = {
 }
 
 
-def emit(graph: Graph, *, flash: int = FLASH, scheduler: Scheduler = schedule) -> dict[str, str]:
+def emit(
+    graph: Graph, *, flash: int = FLASH, scheduler: Scheduler = schedule, rounding: Rounding = "tflite"
+) -> dict[str, str]:
     """The sources of `graph` by file name: `model.c`, `model.h`, `model.S` and the C kernels.
 
     Generated code and its constants share `flash` bytes (`thumb/schedule.py`);
-    another `scheduler` serves measurements.
+    another `scheduler` serves measurements. It rounds twice: `rounding="single"` is
+    portable C alone.
 
     Raises UnsupportedError where an operator's arithmetic could overflow.
     """
@@ -76,16 +80,20 @@ def emit(graph: Graph, *, flash: int = FLASH, scheduler: Scheduler = schedule) -
     names = ["dsp.h", "kernels.h", *(f"{kernel}.c" for kernel in sorted(kernels))]
     folder = files("triptych.engine") / "kernels"
     program = Program()
+    chosen = scheduler(graph, plan(graph).backwards, flash=flash) if rounding == "tflite" else {}
+    texts = {f"kernels/{name}": (folder / name).read_text() for name in names}
+    if rounding == "single":
+        texts["kernels/kernels.h"] = "#define TRIPTYCH_ROUND_ONCE\n" + texts["kernels/kernels.h"]
     return {
-        "model.c": _model_source(graph, program, scheduler(graph, plan(graph).backwards, flash=flash)),
+        "model.c": _model_source(graph, program, chosen),
         "model.S": program.text(),
         "model.h": model_header(graph),
-        **{f"kernels/{name}": (folder / name).read_text() for name in names},
+        **texts,
     }
 
 
 def _model_source(graph: Graph, program: Program, kernels: Mapping[str, Kernel]) -> str:
-    """`model.c`; the functions that it calls on a DSP target are added to `program`."""
+    """`model.c`; the functions that it calls on a DSP target, `kernels`, are added to `program`."""
     placed = plan(graph)
     constants: list[str] = []
     calls: list[str] = []

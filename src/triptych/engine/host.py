@@ -11,13 +11,14 @@ from triptych.data.files import write_atomic
 from triptych.engine.emit import emit
 from triptych.engine.toolchain import build_native
 from triptych.graph.ops import Graph
+from triptych.quantization.requantize import Rounding
 
 
 def run_native(
-    graph: Graph, inputs: Int8[np.ndarray, "n height width channels"]
+    graph: Graph, inputs: Int8[np.ndarray, "n height width channels"], *, rounding: Rounding = "tflite"
 ) -> Int8[np.ndarray, "n size"]:
     """Outputs of the generated C, compiled for this machine, for `n` inputs."""
-    sources = emit(graph)
+    sources = emit(graph, rounding=rounding)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for path, text in sources.items():

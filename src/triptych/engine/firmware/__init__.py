@@ -14,6 +14,7 @@ from triptych.errors import BoardError
 from triptych.graph.cost import constant_bytes
 from triptych.graph.memory import plan
 from triptych.graph.ops import FullyConnected, Graph
+from triptych.quantization.requantize import Rounding
 
 FLASH_ORIGIN, SRAM_ORIGIN = 0x0800_0000, 0x2000_0000  # STM32
 C_CODE = 24 * 1024  # bytes of flash set aside for boot, C kernels and their constants
@@ -31,11 +32,13 @@ def write_firmware(
     *,
     test_input: Int8[np.ndarray, "height width channels"],
     test_output: Int8[np.ndarray, "..."],
+    rounding: Rounding = "tflite",
 ) -> None:
     """Write model, kernels, boot code, linker script, self-test and CMakeLists into `folder`."""
     here = files("triptych.engine") / "firmware"
+    room = board.flash - _other_flash(graph, test_input.size + test_output.size)
     sources = {
-        **emit(graph, flash=board.flash - _other_flash(graph, test_input.size + test_output.size)),
+        **emit(graph, flash=room, rounding=rounding),
         **{name: (here / name).read_text() for name in ("startup.c", "main.c")},
         "linker.ld": linker_script(board, stack=STACK_RESERVE),
         "CMakeLists.txt": _fill("CMakeLists.txt.in", cpu_flags=CPU_FLAGS[board.cpu]),

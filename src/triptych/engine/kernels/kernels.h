@@ -3,7 +3,7 @@
  *
  * Layout      activations NHWC, batch 1, one byte an element, no alignment needed
  * Arithmetic  TFLite's, bit-exact with LiteRT's reference kernels: convolutions and Add round
- *             twice, FullyConnected once
+ *             twice, FullyConnected once; all once with TRIPTYCH_ROUND_ONCE, as XNNPACK
  * Overflow    the generator proves that no accumulator leaves int32
  * Aliasing    input and output are disjoint, unless a kernel says that it works in place or that
  *             they may overlap. Then it handles output pixels in order, and before or while it
@@ -138,23 +138,6 @@ static inline int64_t triptych_shift_right_long(int64_t value, int32_t bits)
 }
 
 /*
- * round(value * multiplier * 2^(shift - 31)): the product rounded to its high word with ties
- * towards +infinity, then the right shift with ties away from zero (gemmlowp).
- * value * 2^shift must fit int32 where shift > 0.
- */
-static inline int32_t triptych_requantize(int32_t value, int32_t multiplier, int32_t shift)
-{
-    const int32_t left = shift > 0 ? shift : 0;
-    const int32_t right = left - shift;
-    const int64_t product = (int64_t)(value * ((int32_t)1 << left)) * multiplier;
-    /* bits 31 to 62 of the rounded product, whatever its sign */
-    const int32_t high = (int32_t)(uint32_t)(((uint64_t)product + ((uint64_t)1 << 30)) >> 31);
-    if (right == 0)
-        return high;
-    return triptych_shift_right(triptych_shift_right(high - (high < 0), right - 1) + 1, 1);
-}
-
-/*
  * round(value * multiplier * 2^(shift - 31)) in one step, ties towards +infinity.
  * The result must fit int32.
  */
@@ -163,6 +146,28 @@ static inline int32_t triptych_requantize_once(int32_t value, int32_t multiplier
     const int32_t right = 31 - shift;
     const int64_t half = (int64_t)1 << (right - 1);
     return (int32_t)triptych_shift_right_long((int64_t)value * multiplier + half, right);
+}
+
+/*
+ * round(value * multiplier * 2^(shift - 31)): the product rounded to its high word with ties
+ * towards +infinity, then the right shift with ties away from zero (gemmlowp).
+ * value * 2^shift must fit int32 where shift > 0.
+ * TRIPTYCH_ROUND_ONCE, which the generator writes above for rounding="single", rounds in one step.
+ */
+static inline int32_t triptych_requantize(int32_t value, int32_t multiplier, int32_t shift)
+{
+#ifdef TRIPTYCH_ROUND_ONCE
+    return triptych_requantize_once(value, multiplier, shift);
+#else
+    const int32_t left = shift > 0 ? shift : 0;
+    const int32_t right = left - shift;
+    const int64_t product = (int64_t)(value * ((int32_t)1 << left)) * multiplier;
+    /* bits 31 to 62 of the rounded product, whatever its sign */
+    const int32_t high = (int32_t)(uint32_t)(((uint64_t)product + ((uint64_t)1 << 30)) >> 31);
+    if (right == 0)
+        return high;
+    return triptych_shift_right(triptych_shift_right(high - (high < 0), right - 1) + 1, 1);
+#endif
 }
 
 /* value + zero_point, clamped to [low, high] without overflow */
