@@ -47,6 +47,7 @@ class Depthwise:
 
     window: Window
     clamp: Clamp
+    short: bool  # bias and shift share a word
     centred: int | None = None  # the input's zero point, where products with padding are left out
 
     @property
@@ -149,8 +150,9 @@ def stream_of(channels: Channels, kernel: Depthwise, zero_point: int) -> list[in
     weights: list[list[list[int]]] = channels.weight.reshape(-1, height, width).tolist()
     for c, weight in enumerate(weights):
         centre = 2 * zero_point * sum(map(sum, weight)) if kernel.centred is not None else 0
-        constants = (channels.bias[c] + centre, channels.multiplier[c], channels.shift[c])
-        out += [int(value) for value in constants]
+        bias, shift = int(channels.bias[c]) + centre, int(channels.shift[c])
+        out += [bias << 8 | shift] if kernel.short else [shift, bias]
+        out.append(int(channels.multiplier[c]))
         for column in range(width):
             taps = [weight[tap][column] & 0xFF for tap in range(height)] + [0] * (-height % 4)
             out += [
@@ -248,9 +250,13 @@ def _emit_copy_columns(
 
 def _emit_constants(code: Assembly, kernel: Depthwise) -> None:
     """The channel's constants into the frame, weights into registers or the frame, pointers to the start."""
-    code(f"ldr r3, [sp, #{STREAM}]", "ldm r3!, {r4-r6}")
+    code(f"ldr r3, [sp, #{STREAM}]")
+    if kernel.short:
+        code("ldm r3!, {r4, r6}", "asr r5, r4, #8")
+    else:
+        code("ldm r3!, {r4-r6}")
     code.set("r7", kernel.clamp.offset)
-    code("lsl r7, r7, r6", f"strd r4, r5, [sp, #{BIAS}]", f"strd r7, r6, [sp, #{OFFSET}]")
+    code("uxtb r4, r4", "lsl r7, r7, r4", f"strd r5, r6, [sp, #{BIAS}]", f"strd r7, r4, [sp, #{OFFSET}]")
     width, count = kernel.window.kernel[1], len(kernel.words)
     if kernel.resident:
         for column in range(width):

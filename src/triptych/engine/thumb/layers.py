@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 from triptych.engine.integer import quantization_of
 from triptych.engine.thumb import convolution, depthwise, matrix
 from triptych.engine.thumb.add import SUM_STREAM, Sum, emit_sum, sum_of
@@ -21,7 +23,7 @@ from triptych.engine.thumb.matrix import Blocking, Shape
 from triptych.graph.memory import CONV2D_MAX_TAPS
 from triptych.graph.ops import Add, Conv2D, DepthwiseConv2D, Graph, Op, paddings_of
 
-UNROLLS = (8, 24)  # steps of four taps
+UNROLLS = (3, 8, 24)  # steps of four taps
 UNROLLED_MAP = 6  # rows and columns of output up to which a depthwise map may be unrolled whole
 Kernel = Convolution | Depthwise | Sum
 
@@ -94,10 +96,13 @@ def _depthwise(graph: Graph, op: DepthwiseConv2D) -> tuple[Kernel, ...]:
     channels, window = channels_of(graph, op), window_of(graph, op)
     if channels is None or not depthwise.suits(window):
         return ()
-    plain = Depthwise(window, channels.clamp)
+    zero_point = quantization_of(graph, op.input).zero_point
+    uncentred = channels.bias + 2 * zero_point * channels.weight.sum(axis=1)
+    short = bool(np.maximum(abs(channels.bias), abs(uncentred)).max() < 1 << 23)
+    plain = Depthwise(window, channels.clamp, short)
     if max(window.output) > UNROLLED_MAP or not any(window.padded):
         return (plain,)
-    return (plain, Depthwise(window, channels.clamp, quantization_of(graph, op.input).zero_point))
+    return (plain, replace(plain, centred=zero_point))
 
 
 def stream_bytes(kernel: Kernel) -> int:
@@ -107,7 +112,7 @@ def stream_bytes(kernel: Kernel) -> int:
             return matrix.stream_bytes(kernel.shape, kernel.blocking) + (0 if kernel.window.is_pixel else 4)
         case Depthwise():
             height, width = kernel.window.kernel
-            return 4 + kernel.window.channels * (12 + width * -(-height // 4) * 4)
+            return 4 + kernel.window.channels * ((8 if kernel.short else 12) + width * -(-height // 4) * 4)
         case Sum():
             return SUM_STREAM
 
