@@ -27,6 +27,7 @@ from triptych.graph.ops import (
 from triptych.graph.overlap import overlap_of
 
 ALIGNMENT = 4  # of scratch, reached by the kernel itself
+SMALL_PLANE = 1024  # bytes of a depthwise plane in int16 that is not worth halving
 CONV2D_PIXELS = 4  # the most that a convolution widens at once
 CONV2D_MAX_TAPS = 1364  # above, the plain C kernel, which needs no scratch
 
@@ -106,16 +107,28 @@ def in_place(op: Op) -> bool:
 def scratch_size(op: Op, output: Tensor) -> int:
     """Bytes that the kernel of `op` needs besides tensors."""
     if isinstance(op, DepthwiseConv2D):
-        return depthwise_scratch(plane_of(op, output), op.stride[1])
+        kernel = (int(op.weight.shape[1]), int(op.weight.shape[2]))
+        return depthwise_scratch((output.shape[1], output.shape[2]), kernel, op.stride)
     if isinstance(op, Conv2D):
         return conv2d_scratch(math.prod(op.weight.shape[1:]), reads_pixels=reads_pixels(op))
     return 0
 
 
-def depthwise_scratch(plane: tuple[int, int], stride: int) -> int:
-    """One padded channel plane of int16: rows in pairs, columns in `stride` runs of one length."""
-    height, width = plane
-    return -(-height // 2) * 4 * -(-width // stride) * stride + ALIGNMENT - 1
+def depthwise_scratch(output: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int]) -> int:
+    """A padded channel plane of int8 (the C kernel), or of int16 for the output rows of one band."""
+    height, width = ((n - 1) * step + k for n, k, step in zip(output, kernel, stride, strict=True))
+    line = 4 * -(-width // stride[1]) * stride[1]
+    rows = (band_rows(output[0], kernel[0], stride[0], line) - 1) * stride[0] + kernel[0]
+    return max(height * width, -(-rows // 2) * line) + ALIGNMENT - 1
+
+
+def band_rows(output: int, kernel: int, stride: int, line: int) -> int:
+    """Output rows of a depthwise convolution that are computed from one plane; a large plane is halved.
+
+    line  bytes of a pair of plane rows in int16, columns in `stride` runs of one length
+    """
+    whole = ((output - 1) * stride + kernel + 1) // 2 * line
+    return output if whole <= SMALL_PLANE or output < 4 else -(-output // 4) * 2
 
 
 def conv2d_scratch(taps: int, *, reads_pixels: bool) -> int:
@@ -129,13 +142,6 @@ def reads_pixels(op: Conv2D) -> bool:
     """Whether the window of `op` is the pixel itself, in whole words."""
     plain = op.padding in ("same", "valid", ((0, 0), (0, 0)))
     return op.weight.shape[1:3] == (1, 1) and op.stride == (1, 1) and plain and op.weight.shape[3] % 4 == 0
-
-
-def plane_of(op: DepthwiseConv2D, output: Tensor) -> tuple[int, int]:
-    """Height and width of the padded input plane that the windows of `op` cover."""
-    _, kernel_height, kernel_width, _ = op.weight.shape
-    _, height, width, _ = output.shape
-    return (height - 1) * op.stride[0] + kernel_height, (width - 1) * op.stride[1] + kernel_width
 
 
 def scratch_name(op: Op) -> str:

@@ -178,8 +178,7 @@ def _layer_cost(layer: Layer, size: int, held: int, kept: int, *, stays: bool) -
     before, after = size * size * layer.inputs, rows * rows * layer.outputs
     if layer.kind == "depthwise":
         weights = k * k * layer.outputs
-        plane = (rows - 1) * layer.stride + k
-        scratch = depthwise_scratch((plane, plane), layer.stride)
+        scratch = depthwise_scratch((rows, rows), (k, k), (layer.stride, layer.stride))
         arena = max(before, after)
         live, sbuf = held, 2 * (size + k - 1) ** 2
         counted = -(-before // layer.stride**2)

@@ -17,7 +17,7 @@ from triptych.graph.ops import FullyConnected, Graph
 from triptych.quantization.requantize import Rounding
 
 FLASH_ORIGIN, SRAM_ORIGIN = 0x0800_0000, 0x2000_0000  # STM32
-C_CODE = 24 * 1024  # bytes of flash set aside for boot, C kernels and their constants
+C_CODE = 14 * 1024  # bytes of flash set aside for boot, C kernels and their constants
 STACK_RESERVE = 1024  # bytes; an overflow faults, and what is used is measured
 CPU_FLAGS = {
     "cortex_m4": "-mcpu=cortex-m4 -mthumb -mfpu=fpv4-sp-d16 -mfloat-abi=hard",

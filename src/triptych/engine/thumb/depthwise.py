@@ -22,9 +22,10 @@ from functools import cached_property
 from triptych.engine.thumb.assembly import MAX_OFFSET, Assembly, pair
 from triptych.engine.thumb.convolution import Window
 from triptych.engine.thumb.finish import Channels, Clamp, emit_clamp, emit_scale
+from triptych.graph.memory import band_rows
 
 INPUT, OUTPUT, PLANE, STREAM, CHANNELS, STRIPS, BLOCKS = range(0, 28, 4)  # frame
-BIAS, MULTIPLIER, OFFSET, SHIFT, TARGET, STRIP = range(28, 52, 4)
+BIAS, MULTIPLIER, OFFSET, SHIFT, TARGET, STRIP, PADDING = range(28, 56, 4)
 WEIGHTS = 56
 RESIDENT = ["r4", "r5", "r6", "r7", "r8", "r9"]  # weights that stay in registers
 COPY_COLUMNS = 24  # unrolled
@@ -39,6 +40,18 @@ class Product:
     word: int
     weight_half: str = ""
     value_half: str = ""
+
+
+@dataclass(frozen=True)
+class Band:
+    """Output rows from `start` to `end`, the plane rows they read, and what fills those."""
+
+    start: int
+    end: int
+    rows: int
+    kept: int  # first plane rows: the last ones that the band before read
+    image: tuple[int, int]  # rows of the image that are copied
+    shift: int  # plane row of the image's first row; may lie above the plane
 
 
 @dataclass(frozen=True)
@@ -113,10 +126,24 @@ class Depthwise:
         return 4 * self.phase * self.window.stride[1]
 
     @property
+    def bands(self) -> list[Band]:
+        """The plane is filled once, or for the upper and the lower half of the output."""
+        window = self.window
+        total, kernel, stride, above = window.output[0], window.kernel[0], window.stride[0], window.before[0]
+        upper = band_rows(total, kernel, stride, self.line)
+        out = []
+        for start, end in [(0, upper), (upper, total)] if upper < total else [(0, total)]:
+            origin, rows = start * stride, (end - start - 1) * stride + kernel
+            kept = max(0, kernel - stride) if start else 0
+            first = min(max(0, origin + kept - above), window.input[0])
+            last = max(first, min(window.input[0], origin + rows - above))
+            out.append(Band(start, end, rows, kept, (first, last), above - origin))
+        return out
+
+    @property
     def plane(self) -> int:
         """Bytes of the plane."""
-        rows = (self.window.output[0] - 1) * self.window.stride[0] + self.window.kernel[0]
-        return -(-rows // 2) * self.line
+        return -(-max(band.rows for band in self.bands) // 2) * self.line
 
     def place(self, column: int) -> int:
         """Offset of a plane column from its row."""
@@ -167,22 +194,58 @@ def emit_depthwise(code: Assembly, name: str, kernel: Depthwise) -> None:
     code.function(name)
     code("push {r4-r11, lr}", f"sub sp, #{kernel.frame}", "add r2, r2, #3", "bic r2, r2, #3")
     code("ldr r4, [r3], #4", "strd r0, r1, [sp]", "strd r2, r3, [sp, #8]")
+    if len(kernel.bands) > 1:
+        code(f"str r4, [sp, #{PADDING}]")
     _emit_fill(code, kernel.plane // 4)
     with code.counted(window.channels, CHANNELS, "r2"):
-        _emit_copy(code, kernel)
-        _emit_constants(code, kernel)
-        whole, rest = divmod(window.output[0], kernel.rows)
-        if kernel.centred is not None:
-            for strip in range(whole):
-                _emit_strip(code, kernel, kernel.rows, strip)
-        else:
-            with code.counted(whole, STRIPS, "r2"):
-                _emit_strip(code, kernel, kernel.rows, None)
-        if rest:
-            _emit_strip(code, kernel, rest, whole if kernel.centred is not None else None)
+        for band in kernel.bands:
+            _emit_band(code, kernel, band)
         code(f"ldrd r0, r1, [sp, #{INPUT}]", "adds r0, #1", "adds r1, #1", f"strd r0, r1, [sp, #{INPUT}]")
     code(f"add sp, #{kernel.frame}", "pop {r4-r11, pc}")
     code.end(name)
+
+
+def _emit_band(code: Assembly, kernel: Depthwise, band: Band) -> None:
+    """The plane, then the strips that it serves."""
+    if len(kernel.bands) > 1:
+        _emit_keep(code, kernel, band)
+        _emit_padding(code, kernel, 0 if band.start else band.shift, 0)
+        end = max(band.kept, band.shift + kernel.window.input[0])
+        _emit_padding(code, kernel, band.rows, min(end, band.rows))
+    _emit_copy(code, kernel, band)
+    _emit_constants(code, kernel, band)
+    whole, rest = divmod(band.end - band.start, kernel.rows)
+    if kernel.centred is not None:
+        for strip in range(whole):
+            _emit_strip(code, kernel, kernel.rows, strip)
+    else:
+        with code.counted(whole, STRIPS, "r2"):
+            _emit_strip(code, kernel, kernel.rows, None)
+    if rest:
+        _emit_strip(code, kernel, rest, whole if kernel.centred is not None else None)
+
+
+def _emit_keep(code: Assembly, kernel: Depthwise, band: Band) -> None:
+    """Move the rows that this band shares with the one before to the top."""
+    words = -(-band.kept // 2) * kernel.line // 4
+    if words == 0:
+        return
+    code(f"ldr r0, [sp, #{PLANE}]")
+    code.add("r1", "r0", band.start * kernel.window.stride[0] // 2 * kernel.line, "r2")
+    with code.loop(words // 2, "r3"):  # a line is a whole number of pairs of words where it matters
+        if words >= 2:
+            code("ldm r1!, {r4, r5}", "stm r0!, {r4, r5}")
+    if words % 2:
+        code("ldr r4, [r1]", "str r4, [r0]")
+
+
+def _emit_padding(code: Assembly, kernel: Depthwise, end: int, start: int) -> None:
+    """Zero points into the plane rows from `start` to before `end`, and into what follows in a pair."""
+    for row in range(start, end):
+        code(f"ldr r0, [sp, #{PLANE}]", f"ldr r4, [sp, #{PADDING}]")
+        code.add("r0", "r0", row // 2 * kernel.line + row % 2 * 2, "r2")
+        with code.loop(kernel.line // 4, "r3"):
+            code("strh r4, [r0], #4")
 
 
 def _emit_fill(code: Assembly, words: int) -> None:
@@ -194,17 +257,20 @@ def _emit_fill(code: Assembly, words: int) -> None:
     code(*["str r4, [r2], #4"] * (words % 8))
 
 
-def _emit_copy(code: Assembly, kernel: Depthwise) -> None:
-    """One channel into the plane. The offset to the next row alternates within and between pairs."""
+def _emit_copy(code: Assembly, kernel: Depthwise, band: Band) -> None:
+    """Rows of one channel into the plane. The offset to the next row alternates within and between pairs."""
     window = kernel.window
-    above, left = window.before
-    reach = [(window.output[i] - 1) * window.stride[i] + window.kernel[i] - window.before[i] for i in (0, 1)]
-    rows, columns = min(window.input[0], reach[0]), min(window.input[1], reach[1])
+    first, last = band.image
+    if first == last:
+        return
+    reach = (window.output[1] - 1) * window.stride[1] + window.kernel[1] - window.before[1]
+    row = band.shift + first
     code(f"ldr r0, [sp, #{INPUT}]", f"ldr r1, [sp, #{PLANE}]")
-    code.add("r1", "r1", above // 2 * kernel.line + above % 2 * 2, "r2")
-    code.set("r10", 2 if above % 2 == 0 else kernel.line - 2)
-    with code.loop(rows, "r11"):
-        _emit_copy_row(code, kernel, columns, left)
+    code.add("r0", "r0", first * window.input[1] * window.channels, "r2")
+    code.add("r1", "r1", row // 2 * kernel.line + row % 2 * 2, "r2")
+    code.set("r10", 2 if row % 2 == 0 else kernel.line - 2)
+    with code.loop(last - first, "r11"):
+        _emit_copy_row(code, kernel, min(window.input[1], reach), window.before[1])
         code.add("r0", "r0", window.input[1] * window.channels, "r2")
         code("add r1, r1, r10")
         code.set("r2", kernel.line)
@@ -248,7 +314,7 @@ def _emit_copy_columns(
             code(f"strh {register}, [{target}, #{kernel.place(column + left)}]")
 
 
-def _emit_constants(code: Assembly, kernel: Depthwise) -> None:
+def _emit_constants(code: Assembly, kernel: Depthwise, band: Band) -> None:
     """The channel's constants into the frame, weights into registers or the frame, pointers to the start."""
     code(f"ldr r3, [sp, #{STREAM}]")
     if kernel.short:
@@ -268,7 +334,10 @@ def _emit_constants(code: Assembly, kernel: Depthwise) -> None:
             names = ["r8", "r9", "r10", "r11", "r12", "lr", "r2"][:count]
             _emit_weights(code, kernel, names, ["r4", "r5", "r6", "r7"])
             code(*[f"str {name}, [r1], #4" for name in names])
-    code(f"str r3, [sp, #{STREAM}]", f"ldr r0, [sp, #{PLANE}]", f"ldr r1, [sp, #{OUTPUT}]")
+    if band.end == kernel.window.output[0]:
+        code(f"str r3, [sp, #{STREAM}]")
+    code(f"ldr r0, [sp, #{PLANE}]", f"ldr r1, [sp, #{OUTPUT}]")
+    code.add("r1", "r1", band.start * kernel.window.output[1] * kernel.window.channels, "r2")
     if not kernel.resident:
         code(f"str r1, [sp, #{TARGET}]")
     code(f"str r0, [sp, #{STRIP}]")
