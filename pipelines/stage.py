@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import hydra
@@ -27,7 +28,7 @@ from omegaconf import DictConfig
 from pipelines.access import recorded, require_declared
 from triptych.config import Config, load
 from triptych.data.files import write_json
-from triptych.errors import OutputError, TriptychError
+from triptych.errors import DataError, OutputError, TriptychError
 from triptych.tracking import mlflow as tracking
 from triptych.tracking.fingerprint import (
     Declaration,
@@ -156,7 +157,8 @@ class Stage:
             deterministic=True,
         )
         last = folder / "last.ckpt"
-        trainer.fit(module, data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+        with sound_checkpoint(last):
+            trainer.fit(module, data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
         return trainer
 
     def _live_sink(self, curves: str) -> Callable[[int, Mapping[str, float]], None] | None:
@@ -209,6 +211,18 @@ def run_stage(name: str, function: Callable[[Stage], Metrics], config: Config, o
     write_json(partial / "run.json", {**stage.record, "opened": sorted(opened)})
     _reveal(partial, out)
     shutil.rmtree(stage.checkpoints, ignore_errors=True)
+
+
+@contextmanager
+def sound_checkpoint(path: Path) -> Iterator[None]:
+    """Turn a checkpoint that is torn, or that holds more than weights, into a DataError with the fix."""
+    try:
+        yield
+    except (UnpicklingError, EOFError) as error:
+        raise DataError(
+            f"{path} is damaged or was not written by this program; nothing in it was run. Delete "
+            f"{path.parent} to train from the start"
+        ) from error
 
 
 @contextmanager

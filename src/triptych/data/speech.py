@@ -37,7 +37,7 @@ def load_speech_commands(config: DataConfig, raw: Path) -> tuple[dict[str, Split
         fetch(folder, name, checksum=checksum, urls=(), folder=raw / folder)
         for name, checksum in CHECKSUMS.items()
     )
-    arrays = np.load(meta)
+    arrays = np.load(meta, allow_pickle=False)
     clips = _decode(lzma.decompress(audio.read_bytes()), arrays["shift"])
     everything = Split(log_mel(clips)[:, None], arrays["y"].astype(np.int64))
     held_out = by_speaker(_speakers(arrays["speaker"], clips), config.test_size, config.split_seed)
