@@ -24,7 +24,7 @@ def composed(*overrides: str) -> Config:
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_is_valid(experiment: str):
     """A shipped experiment that fails its own schema helps nobody."""
-    assert composed(f"experiment={experiment}").data.classes in (10, 1000)
+    assert composed(f"experiment={experiment}").data.classes > 1
 
 
 @pytest.mark.parametrize("board", sorted(path.stem for path in Path(CONF, "board").glob("*.yaml")))
