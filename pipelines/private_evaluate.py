@@ -3,7 +3,14 @@
 Everything here is measured on private data and not covered by epsilon.
 """
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from pipelines.stage import Metrics, Stage, stage
+
+if TYPE_CHECKING:
+    from triptych.config import Config
+    from triptych.data.prepared import Split
 
 
 @stage("private_evaluate")
@@ -52,8 +59,19 @@ def main(stage: Stage) -> Metrics:
         "downstream_cnn_accuracy": accuracy(downstream, test),
         "real_cnn_accuracy": accuracy(reference, test),
         **summarise(rows),
+        **_published_fid(config, samples, train),
         "coverage": NOT_COVERED,
     }
+
+
+def _published_fid(config: "Config", samples: "Split", real: "Split") -> Metrics:
+    """On Inception features, where their weights are given."""
+    from triptych.evaluation.inception import inception_fidelity
+
+    if config.private.inception is None:
+        return {}
+    weights, accelerator = Path(config.private.inception), config.trainer.accelerator
+    return inception_fidelity(samples, real, weights=weights, seed=config.seed, accelerator=accelerator)
 
 
 if __name__ == "__main__":

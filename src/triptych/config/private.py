@@ -126,6 +126,7 @@ class PrivateConfig:
     epsilon_budget: float = MISSING
     secure_rng: bool = False  # noise and secret draws from the operating system; not repeatable
     samples_per_class: int = MISSING
+    inception: str | None = None  # path of torch-fidelity's Inception-v3 weights, for the published FID
 
     def check(self) -> None:
         """Raise ConfigError where a value is impossible."""
