@@ -22,6 +22,7 @@ from triptych.graph.cost import constant_bytes, count_macs
 from triptych.graph.memory import plan
 from triptych.graph.ops import Graph
 from triptych.graph.tflite import read_tflite
+from triptych.quantization.requantize import Rounding
 from triptych.report.memory import memory_map
 
 STEPS = ("read", "plan", "generate", "compile and simulate", "write")
@@ -38,13 +39,14 @@ class Firmware:
     footprint: dict[str, Any]
 
 
-def generate(
+def generate(  # noqa: PLR0913  # an argument for each option of the command
     model: Path,
     board: BoardConfig,
     out: Path,
     *,
     inputs: Path | None = None,
     check: int = 10,
+    rounding: Rounding = "tflite",
     progress: Progress = lambda _: None,
 ) -> Firmware:
     """Write firmware for the int8 network in `model` into the folder `out`.
@@ -53,6 +55,7 @@ def generate(
               random inputs where it is None. The first is the recorded test vector
     check     how many of them run on the simulated board and must equal LiteRT's outputs byte for
               byte; 0 generates without compiling
+    rounding  `tflite` rounds twice as TFLite's reference kernels; `single` once as XNNPACK, in portable C
     progress  is told each of `STEPS` as it begins
 
     Raises DataError or UnsupportedError for the files, BoardError where the board is too small,
@@ -67,18 +70,21 @@ def generate(
         raise type(error)(f"{model}: {error}") from error
     images = random_inputs(graph, max(check, 1)) if inputs is None else read_images(inputs, graph)
     progress("plan")
-    network = eliminate_constant_channels(graph)
+    network = eliminate_constant_channels(graph, rounding=rounding)
     require_room(network, board)
     with TemporaryDirectory() as name:
         folder, scratch = Path(name) / "firmware", Path(name)
         progress("generate")
-        outputs = run(graph, images[: max(check, 1)])
-        write_firmware(folder, network, board, test_input=images[0], test_output=outputs[0])
+        outputs = run(graph, images[: max(check, 1)], rounding=rounding)
+        vector = {"test_input": images[0], "test_output": outputs[0]}
+        write_firmware(folder, network, board, **vector, rounding=rounding)
         progress("compile and simulate")
-        footprint = _expected(graph, network, board)
+        footprint = {**_expected(graph, network, board), "rounding": rounding}
         if check:
             labels = outputs.reshape(len(outputs), -1).argmax(1)
-            measured = measure(folder, content, board, images[:check], labels, scratch=scratch)
+            measured = measure(
+                folder, content, board, images[:check], labels, scratch=scratch, rounding=rounding
+            )
             numbers = {key: value for key, value in measured.metrics.items() if key != "board_accuracy"}
             footprint = {**footprint, **measured.footprint, **numbers}
             footprint["layers"] = layer_table(network, _profile(scratch, board, images[0]))
