@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from triptych.graph.memory import plan
 from triptych.graph.ops import AveragePool2D
 from triptych.tiny.arch import ArchConfig, Block, SearchSpace
 from triptych.tiny.cost import subnet_cost
@@ -156,6 +157,13 @@ def test_our_plan_needs_no_more_sram_than_tinyengine(network: Published):
     """TinyEngine's scheduler is the one to beat; above it the planner has a flaw."""
     cost = subnet_cost(space_of(network), arch_of(network))
     assert cost.peak_sram <= network.peak_sram
+
+
+@networks
+def test_our_plan_is_optimal(network: Published):
+    """No plan is below the bound (`tests/properties/test_memory.py`), and ours is at it."""
+    chosen = plan(shape_graph(space_of(network), arch_of(network)))
+    assert chosen.peak == chosen.lower_bound
 
 
 @pytest.mark.skipif(MIRROR is None, reason="needs TRIPTYCH_MIRROR with model_configs")

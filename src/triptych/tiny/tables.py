@@ -4,12 +4,13 @@ Width, stride and resolution of a stage depend on the space alone, so what a
 stage costs depends on its own choices alone. MACs, weights and channels of a
 subnet are sums over its stages, peaks of memory are maxima.
 
-The peaks are the bytes alive during one operator: no plan needs less, and an
-allocator may need more. In MCUNet's spaces our planner met the bound on each of
-5,615 random subnets; TinyEngine's exceeded it on 1 %, by up to 12 %. So `arena`
-and `tinyengine_bound` are lower bounds of `plan(graph).peak` and of
-`tinyengine_memory(graph).peak`, and `tflm_bound` of `tflm_head(graph)`: whoever
-keeps a subnet asks the allocator once more (`subnet_cost`).
+The peaks are the bytes that must be apart during one operator: no plan needs
+less, and an allocator may need more. In MCUNet's spaces our planner met the bound
+on 1,786 of 1,800 random subnets and exceeded it by at most 0.2 %; TinyEngine's
+exceeded its own on 1 %, by up to 12 %. So `arena` and `tinyengine_bound` are lower
+bounds of `plan(graph).peak` and of `tinyengine_memory(graph).peak`, and `tflm_bound`
+of `tflm_head(graph)`: whoever keeps a subnet asks the allocator once more
+(`subnet_cost`).
 """
 
 from collections.abc import Iterable
