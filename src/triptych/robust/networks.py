@@ -76,7 +76,7 @@ def predict(network: nn.Module, images: Num[Tensor, "n channels height width"]) 
     """Logits in evaluation mode, in pieces; the network's mode is left as it was."""
     mode = network.training
     network.eval()
-    logits = torch.cat([network(piece) for piece in images.split(4096)])
+    logits = torch.cat([network(piece) for piece in images.split(500)])
     network.train(mode)
     return logits
 
