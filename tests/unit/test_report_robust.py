@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from triptych.data.prepared import Split
-from triptych.report.robust import coloured_samples, group_accuracies, theory
+from triptych.report.robust import coloured_samples, corrected_and_broken, group_accuracies, theory
 
 METRICS = {"accuracy_group_aligned_before": 0.9, "accuracy_group_conflicting_before": 0.6}
 
@@ -18,8 +18,14 @@ def sample(path: Path) -> None:
     coloured_samples(split, split, path, each=2)
 
 
+def examples(path: Path) -> None:
+    labels = np.array([0, 0, 1])
+    split = Split(np.random.default_rng(0).integers(0, 256, (3, 2, 8, 8), np.uint8), labels)
+    corrected_and_broken(split, np.array([1, 0, 0]), np.array([0, 0, 0]), path, each=2)  # none is broken
+
+
 @pytest.mark.parametrize(
-    "draw", [sample, theory, lambda path: group_accuracies(METRICS, {"_before": "before"}, path)]
+    "draw", [sample, theory, examples, lambda path: group_accuracies(METRICS, {"_before": "before"}, path)]
 )
 def test_a_figure_drawn_twice_is_the_same_file(tmp_path: Path, draw: Callable[[Path], None]):
     """DVC compares outputs by content: a date inside would make every run a new result."""

@@ -6,15 +6,17 @@ import torch
 from torch import Tensor, nn
 
 from triptych.data.prepared import Split
-from triptych.data.shift import ColourLaw, paint
+from triptych.data.shift import ColourLaw, colour_bin, paint
 from triptych.robust.diagnostics import (
     Trial,
+    agreement,
     compare,
     confidence,
     group_accuracies,
     headline,
     mean_and_sd,
-    recoloured_accuracies,
+    recolour,
+    reliance,
 )
 
 SIZE = 400
@@ -55,11 +57,14 @@ def test_a_network_that_reads_the_colour_is_found_out(trial: Trial):
     assert metrics["target_accuracy_before"] < 0.25
     assert metrics["accuracy_recoloured_before_mean"] == pytest.approx(0.1, abs=0.04)
     assert 0 < metrics["accuracy_recoloured_before_sd"] < 0.04
+    assert metrics["flip_rate_before"] == pytest.approx(0.9, abs=0.04)
+    assert metrics["reliance_before"] > 0.9  # the painted bytes move a few colours to the next tenth
 
 
 def test_a_network_that_ignores_the_colour_is_cleared(trial: Trial):
     """Any number below 1 would be the diagnosis' own error."""
     metrics = compare([ReadsImage()], [trial], "before", ways=10, redraws=5, seed=0)
+    assert metrics.pop("flip_rate_before") == metrics.pop("reliance_before") == 0
     assert {value for name, value in metrics.items() if not name.endswith("_sd")} == {1.0}
 
 
@@ -82,7 +87,8 @@ def test_an_empty_group_has_no_accuracy():
 
 def test_every_redraw_has_colours_of_its_own(trial: Trial):
     """Repeating one draw would report a deviation of 0."""
-    values = recoloured_accuracies(ReadsColour(), trial.source, redraws=6, rng=np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    values = recolour(ReadsColour(), trial.source, ways=10, redraws=6, rng=rng).accuracies
     assert len(values) == 6
     assert len(set(values)) > 1
 
@@ -124,3 +130,32 @@ def test_confidence_of_an_indifferent_network():
 
     values = confidence(Indifferent(), np.zeros((3, 2, 4, 4), np.uint8))
     assert values == pytest.approx({"target_entropy": np.log(10), "target_confidence": 0.1})
+
+
+def test_reliance_is_what_the_colour_draws_beyond_other_errors():
+    """Four ways, counted by hand: the colour points to 3 and the label is 0 in all five."""
+    labels, colour = np.zeros(5, np.int64), np.full(5, 0.9, np.float32)
+    assert reliance(np.array([3, 3, 3, 1, 0]), labels, colour, ways=4) == pytest.approx(3 / 5 - 1 / 5 / 2)
+    assert reliance(labels, labels, colour, ways=4) == 0
+    assert reliance(np.array([3] * 5), labels, colour, ways=4) == 1
+    assert reliance(np.array([1, 0]), np.array([0, 0]), np.array([0.9, 0.1], np.float32), ways=2) == 1
+
+
+def test_agreement_is_the_share_of_equal_answers_over_pairs(trial: Trial):
+    """A network agrees with itself; the colour points to the label in 1 of 10 target images."""
+    images = trial.target.images
+    assert agreement([ReadsImage(), ReadsImage()], images) == 1
+    mixed = agreement([ReadsImage(), ReadsImage(), ReadsColour()], images)
+    assert trial.target_colour is not None
+    same = np.mean(colour_bin(trial.target_colour, 10) == trial.target.labels)
+    assert mixed == pytest.approx((1 + 2 * same) / 3, abs=0.05)
+
+
+def test_without_a_known_feature_groups_and_fresh_colours_are_left_out(trial: Trial):
+    """Another data set as the target: a recoloured grey image is no image."""
+    plain = Trial(trial.source, trial.target, None, painted=False)
+    metrics = compare([ReadsImage()], [plain], "before", ways=10, redraws=5, seed=0)
+    assert {name.removesuffix("_sd") for name in metrics} == {
+        "source_accuracy_before",
+        "target_accuracy_before",
+    }

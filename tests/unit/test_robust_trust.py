@@ -14,6 +14,7 @@ from triptych.robust.trust import (
     class_share_distance,
     confidence_drop,
     estimated_accuracy,
+    estimated_by_confidence,
     gather_evidence,
     recoloured_margins,
     shrinking_share,
@@ -45,6 +46,21 @@ def test_confidence_drop_is_the_difference_of_means():
     assert confidence_drop(source, target) == pytest.approx(0.2)
 
 
+def test_difference_of_confidences_lowers_the_accuracy_of_the_source():
+    """By hand: 3 of 4 right, and 0.15 less confident on the target."""
+    source = logits_of([0.6, 0.7, 0.8, 0.9], [0, 0, 0, 0])
+    target = logits_of([0.55, 0.65], [0, 1])
+    estimate = estimated_by_confidence(source, torch.tensor([1, 0, 0, 0]), target)
+    assert estimate == pytest.approx(0.75 - 0.15)
+
+
+def test_what_cannot_be_varied_is_neither_doubted_nor_reported():
+    """A shift that nobody painted: JSON has no NaN, and silence is not a doubt."""
+    evidence = Evidence(0.9, 0.9, confidence_drop=0.0, class_share_distance=0.1, shrinking_share=None)
+    assert evidence.doubts(LIMITS) == []
+    assert "shrinking_share" not in evidence.known()
+
+
 def test_class_share_distance_is_the_total_variation():
     """By hand: shares (1/2, 1/2) against (1, 0) and against themselves."""
     labels = torch.tensor([0, 1])
@@ -73,14 +89,12 @@ def test_margin_of_two_classes_is_the_difference_of_logits():
 
 def test_every_doubt_is_named_with_its_value_and_limit():
     """A verdict without reasons cannot be argued with."""
-    bad = Evidence(estimated_accuracy=0.3, confidence_drop=0.4, class_share_distance=0.5, shrinking_share=0.1)
+    bad = Evidence(0.3, 0.3, confidence_drop=0.4, class_share_distance=0.5, shrinking_share=0.1)
     reasons = bad.doubts(LIMITS)
     assert ["0.30 is below 0.50" in reasons[0], "0.50 away" in reasons[1], "0.10 of" in reasons[2]] == [
         True
     ] * 3
-    good = Evidence(
-        estimated_accuracy=0.9, confidence_drop=0.0, class_share_distance=0.1, shrinking_share=0.9
-    )
+    good = Evidence(0.9, 0.9, confidence_drop=0.0, class_share_distance=0.1, shrinking_share=0.9)
     assert good.doubts(LIMITS) == []
     assert verdict([good, good, bad], LIMITS)["trust"]
     assert not verdict([good, bad], LIMITS)["trust"]

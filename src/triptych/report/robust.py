@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 from matplotlib.figure import Figure
 
 from triptych.data.prepared import Split
@@ -40,6 +40,32 @@ def _row(
     channels = {1: (0, 0, 0), 2: (0, 1, 1), 3: (0, 1, 2)}[images.shape[1]]
     row[: len(images), :-1, :-1] = images[:, channels].transpose(0, 2, 3, 1)
     return np.concatenate(list(row), axis=1)
+
+
+def corrected_and_broken(
+    split: Split,
+    before: Int64[np.ndarray, " n"],
+    after: Int64[np.ndarray, " n"],
+    path: Path,
+    *,
+    each: int = 12,
+) -> None:
+    """The first `each` images that self-training corrected and that it broke, with both answers."""
+    corrected = (before != split.labels) & (after == split.labels)
+    broken = (before == split.labels) & (after != split.labels)
+    figure = Figure(figsize=(0.9 * each, 4), layout="constrained")
+    figure.suptitle(
+        f"target: {corrected.sum()} corrected (above), {broken.sum()} broken (below) of {len(split)}; "
+        "label: answer before → after"
+    )
+    for axes, chosen in zip(figure.subplots(2, each), (corrected, broken), strict=True):
+        index = np.flatnonzero(chosen)[:each]
+        for place in axes:
+            place.axis("off")
+        for place, i in zip(axes, index, strict=False):
+            place.imshow(_row(split.images[i : i + 1], 1), interpolation="nearest")
+            place.set_title(f"{split.labels[i]}: {before[i]} → {after[i]}", fontsize="small")
+    figure.savefig(path, dpi=120)
 
 
 def group_accuracies(metrics: Mapping[str, float], stages: Mapping[str, str], path: Path) -> None:

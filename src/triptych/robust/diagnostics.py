@@ -7,6 +7,7 @@ good on both, and as good when the colour is drawn anew.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -62,15 +63,50 @@ def group_accuracies(
     return {name: float(group.mean()) for name, group in groups.items() if len(group)}
 
 
-def recoloured_accuracies(
-    network: nn.Module, split: Split, *, redraws: int, rng: np.random.Generator
-) -> list[float]:
-    """Accuracy with the colour of every image drawn from U[0, 1] anew, `redraws` times."""
-    accuracies = []
+@dataclass(frozen=True)
+class Recoloured:
+    """What a network says of the same images in fresh colours, U[0, 1]."""
+
+    accuracies: list[float]  # one a redraw
+    flip_rate: float  # share of predictions that differ from those in the images' own colours
+    reliance: float  # how far errors go to the class that the colour points to; see `reliance`
+
+
+def recolour(
+    network: nn.Module, split: Split, *, ways: int, redraws: int, rng: np.random.Generator
+) -> Recoloured:
+    """Draw the colour of every image anew, `redraws` times."""
+    own = predicted_labels(network, split)
+    accuracies, flips, relied = [], [], []
     for _ in range(redraws):
         colour = rng.random(len(split), dtype=np.float32)
-        accuracies.append(accuracy(network, Split(repaint(split.images, colour), split.labels)))
-    return accuracies
+        predicted = predicted_labels(network, Split(repaint(split.images, colour), split.labels))
+        accuracies.append(float(np.mean(predicted == split.labels)))
+        flips.append(float(np.mean(predicted != own)))
+        relied.append(reliance(predicted, split.labels, colour, ways=ways))
+    return Recoloured(accuracies, float(np.mean(flips)), float(np.mean(relied)))
+
+
+def reliance(
+    predicted: Int64[np.ndarray, " n"],
+    labels: Int64[np.ndarray, " n"],
+    colour: Float32[np.ndarray, " n"],
+    *,
+    ways: int,
+) -> float:
+    """Where the colour points to a wrong class: share predicted as that class, beyond the other wrong ones.
+
+    1: the colour decides; 0: no wrong class is preferred. For two ways, where
+    there is no other wrong class, it is the share of errors on these images.
+    """
+    pointed = colour_bin(colour, ways)
+    misled = pointed != labels
+    if not misled.any():
+        return 0.0
+    wrong = predicted[misled] != labels[misled]
+    followed = predicted[misled] == pointed[misled]
+    others = float(np.mean(wrong & ~followed)) / (ways - 2) if ways > 2 else 0.0
+    return float(np.mean(followed)) - others
 
 
 def compare(
@@ -85,9 +121,11 @@ def compare(
     """Metrics `<metric>_<name>` of the networks of all repetitions: mean, and `_sd` over repetitions.
 
     The source images in fresh colours show what the spurious colour is worth:
-    `accuracy_recoloured_<name>_mean` and `_sd` over all redraws and repetitions.
+    `accuracy_recoloured_<name>_mean` and `_sd` over all redraws and repetitions,
+    how often a prediction changes (`flip_rate`) and how far it follows (`reliance`).
     """
-    metrics, recoloured = [], []
+    metrics: list[dict[str, float]] = []
+    recoloured: list[float] = []
     for network, trial in zip(networks, trials, strict=True):
         predicted = predicted_labels(network, trial.target)
         groups = {}
@@ -98,7 +136,9 @@ def compare(
         metrics.append({"source_accuracy": source, "target_accuracy": target, **groups})
         if trial.painted:
             rng = np.random.default_rng(seed)
-            recoloured += recoloured_accuracies(network, trial.source, redraws=redraws, rng=rng)
+            fresh = recolour(network, trial.source, ways=ways, redraws=redraws, rng=rng)
+            recoloured += fresh.accuracies
+            metrics[-1] |= {"flip_rate": fresh.flip_rate, "reliance": fresh.reliance}
     if not recoloured:
         return mean_and_sd(metrics, name)
     return {
@@ -106,6 +146,17 @@ def compare(
         f"accuracy_recoloured_{name}_mean": float(np.mean(recoloured)),
         f"accuracy_recoloured_{name}_sd": _sd(recoloured),
     }
+
+
+def agreement(networks: Sequence[nn.Module], images: UInt8[np.ndarray, "n channels height width"]) -> float:
+    """Mean share of images on which two networks agree: an estimate of their accuracy without labels.
+
+    Jiang, Nagarajan, Baek, Kolter, arXiv 2106.13799, Theorem 4.1: right where the
+    networks are calibrated as an ensemble.
+    """
+    labels = np.zeros(len(images), np.int64)
+    predicted = [predicted_labels(network, Split(images, labels)) for network in networks]
+    return float(np.mean([np.mean(a == b) for a, b in combinations(predicted, 2)]))
 
 
 def headline(metrics: Mapping[str, float], objective: str) -> dict[str, float]:

@@ -43,6 +43,14 @@ def confidence_drop(source: Float[Tensor, "n classes"], target: Float[Tensor, "m
     return (_confidence(source).mean() - _confidence(target).mean()).item()
 
 
+def estimated_by_confidence(
+    source: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"], target: Float[Tensor, "m classes"]
+) -> float:
+    """Accuracy on the held-out source less the difference of confidences (DoC, arXiv 2107.03315, eq. 4)."""
+    accuracy = (source.argmax(dim=1) == labels).double().mean().item()
+    return accuracy - confidence_drop(source, target)
+
+
 def class_share_distance(labels: Int64[Tensor, " n"], target: Float[Tensor, "m classes"]) -> float:
     """Total variation between the source's class shares and the target's predicted ones, 0 to 1."""
     classes = target.shape[1]
@@ -84,6 +92,7 @@ class Evidence:
     """The criteria of one source classifier."""
 
     estimated_accuracy: float
+    estimated_by_confidence: float
     confidence_drop: float
     class_share_distance: float
     shrinking_share: float | None  # None: the suspected feature cannot be varied
@@ -131,6 +140,7 @@ def gather_evidence(
         shrinking = shrinking_share(margins)
     return Evidence(
         estimated_accuracy(on_source, labels, on_target),
+        estimated_by_confidence(on_source, labels, on_target),
         confidence_drop(on_source, on_target),
         class_share_distance(labels, on_target),
         shrinking,
