@@ -63,6 +63,7 @@ def composed(*overrides: str) -> RobustConfig:
         ("robust.shift.keep=0", r"robust\.shift\.keep=0\.0 must be above 0 and at most 1"),
         ("robust.shift.draw=published", r"first weights and order; set robust\.filters=\[\]"),
         ("robust.filters=[8,0]", r"robust\.filters=\[8, 0\]: 0 must be above 0"),
+        ("robust.source.group_dro=-1", r"robust\.source\.group_dro=-1\.0 must not be negative; 0 is off"),
         ("robust.redraws=0", r"robust\.redraws=0 must be above 0"),
         ("robust.hidden=[128,0]", r"robust\.hidden=\[128, 0\]: 0 must be above 0"),
     ],

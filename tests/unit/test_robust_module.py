@@ -22,12 +22,15 @@ from triptych.config.robust import (
     SourceConfig,
 )
 from triptych.data.prepared import Split
-from triptych.data.resume import ExactResume
+from triptych.data.resume import EpochSampler, ExactResume
 from triptych.data.shift import read_repetition, read_unlabelled, shift, write_shifted
+from triptych.errors import DataError
 from triptych.robust.datamodule import SourceDataModule, TargetDataModule
+from triptych.robust.groups import groups
+from triptych.robust.last_layer import balanced_weights, retrain_last_layer
 from triptych.robust.losses import entropy
 from triptych.robust.module import Adaptation, SourceTraining
-from triptych.robust.networks import build, predict
+from triptych.robust.networks import Classifier, build, predict
 from triptych.robust.objectives import PseudoLabel, make_objective
 
 SGD = {"batch_size": 16, "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.002}
@@ -148,6 +151,78 @@ def test_errors_of_the_young_network_weigh_more(tmp_path: Path):
         wrong = predict(network, data.train.images[repetition]).argmax(1) != data.train.labels[repetition]
         assert 0 < wrong.sum() < 40
         assert torch.equal(module.weights[repetition], torch.where(wrong, 20.0, 1.0))
+
+
+def test_starting_anew_is_training_from_the_first_weights_with_those_of_the_errors(tmp_path: Path):
+    """As Just Train Twice says: nothing else may come from the first training, momentum included."""
+    data = source_data(prepared(tmp_path))
+    module = SourceTraining(
+        networks(), replace(SOURCE, restart=True, epochs=2, reweight_after=1), examples=40
+    )
+    trainer(2).fit(module, data)
+    fresh = SourceTraining(networks(), replace(SOURCE, reweight=1), examples=40)
+    fresh.weights.copy_(module.weights)
+    optimiser = fresh.configure_optimizers()
+    loader = data.train_dataloader()
+    assert isinstance(loader.sampler, EpochSampler)
+    loader.sampler.set_epoch(1)
+    fresh.log = lambda *_, **__: None
+    for index, batch in enumerate(loader):
+        optimiser.zero_grad()
+        fresh.training_step(batch, index).backward()
+        optimiser.step()
+    torch.testing.assert_close(weights(module), weights(fresh))
+    assert len(module.weights.unique()) == 2
+
+
+def test_group_dro_moves_the_weight_to_the_worse_group(tmp_path: Path):
+    """Sagawa et al., algorithm 1, one step by hand; then it trains."""
+    folder = prepared(tmp_path)
+    misled = torch.zeros(REPETITIONS, 40, dtype=torch.bool)
+    misled[:, :4] = True
+    module = SourceTraining(
+        networks(), replace(SOURCE, reweight=1, group_dro=0.5), examples=40, misled=misled
+    )
+    values = torch.arange(1.0, 7.0)
+    loss = module._worst_group(values, 0, torch.tensor([0, 1, 2, 20, 21, 22]))
+    grown = torch.tensor([0.5 * 5, 0.5 * 2]).exp()  # not misled: 4, 5, 6; misled: 1, 2, 3
+    q = grown / grown.sum()
+    torch.testing.assert_close(module.group_weights[0], q)
+    torch.testing.assert_close(loss, q[0] * 5 + q[1] * 2)
+    trainer(5).fit(module, source_data(folder))
+    assert torch.allclose(module.group_weights.sum(1), torch.ones(REPETITIONS))
+
+
+def test_last_layer_alone_is_trained_and_the_rare_group_counts_as_much_as_the_other():
+    """At the minimum the gradient of the balanced loss vanishes; the features have not moved."""
+    network = networks(1)[0]
+    assert isinstance(network, Classifier)
+    split = digits(0, 60)
+    images = torch.from_numpy(np.repeat(split.images, 2, axis=1))
+    labels, misled = torch.from_numpy(split.labels), torch.arange(60) < 6
+    before = {name: value.clone() for name, value in network.named_parameters()}
+    retrain_last_layer(network, images, labels, misled)
+    changed = {name for name, value in network.named_parameters() if not torch.equal(value, before[name])}
+    assert changed == {"layers.2.weight", "layers.2.bias"}
+    network.zero_grad()
+    values = nn.functional.cross_entropy(network(images), labels, reduction="none")
+    last = network.linear()[-1]
+    (0.5 * values[:6].mean() + 0.5 * values[6:].mean() + 1e-3 * last.weight.square().sum()).backward()
+    assert last.weight.grad is not None
+    assert last.weight.grad.abs().max() < 5e-3
+    torch.testing.assert_close(balanced_weights(misled).sum(), torch.tensor(1.0))
+
+
+def test_groups_of_a_shift_without_a_known_feature_are_refused():
+    """Nothing can be balanced that is not known."""
+    with pytest.raises(DataError, match=r"this shift has none; set group_dro=0 and last_layer=false"):
+        groups([digits(0, 3)], [None], 10)
+    split, colour = (
+        Split(np.zeros((2, 2, 1, 1), np.uint8), np.array([0, 0])),
+        np.array([0.05, 0.5], np.float32),
+    )
+    painted = groups([split], [colour], 10)
+    assert painted.tolist() == [[False, True]]
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

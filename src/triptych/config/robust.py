@@ -70,11 +70,20 @@ class SourceConfig(SgdConfig):
     reweight: float = MISSING  # weight of a source example misclassified after `reweight_after` epochs
     reweight_after: int = MISSING
     poly: float = 0.0  # PolyLoss: cross entropy plus `poly` (1 - p of the label)
+    restart: bool = False  # begin anew with the weights of `reweight`, as "Just Train Twice" does
+    group_dro: float = 0.0  # step size of group DRO's weights of the groups; 0 switches it off
+    last_layer: bool = False  # train the last layer again, both groups weighing the same
     shuffle: bool = True  # false: always in the order of the files, as the released script does
 
     def check(self, group: str) -> None:
         super().check(group)
         require(self.poly >= 0, f"{group}.poly={self.poly} must not be negative")
+        require(self.group_dro >= 0, f"{group}.group_dro={self.group_dro} must not be negative; 0 is off")
+        require(
+            not (self.group_dro and self.reweight > 1),
+            f"{group}.group_dro={self.group_dro} and {group}.reweight={self.reweight} both weigh the source; "
+            "set group_dro=0 or reweight=1",
+        )
         require(self.reweight >= 1, f"{group}.reweight={self.reweight} must be at least 1; 1 switches it off")
         require(
             1 <= self.reweight_after < self.epochs or self.reweight == 1,

@@ -6,9 +6,11 @@ would be without the others.
 """
 
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 
 import pytorch_lightning as pl
 import torch
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from triptych.config.robust import AdaptConfig, SgdConfig, SourceConfig
@@ -33,18 +35,30 @@ class SourceTraining(pl.LightningModule):
 
     The weights are a second look at the source alone ("Just Train Twice", Liu et
     al., arXiv 2107.09044): what a briefly trained network gets wrong are mostly
-    the images whose colour disagrees with their label. Training goes on instead
-    of starting over.
+    the images whose colour disagrees with their label. Training goes on, or
+    starts over with `restart`. With `group_dro` the worse of two groups, which
+    `misled` tells apart, gains weight at every step (Sagawa et al., arXiv
+    1911.08731, algorithm 1).
     """
 
     weights: Tensor  # [repetitions, examples]
+    group_weights: Tensor  # [repetitions, 2]: colour points to the label, or elsewhere
     reweighted: Tensor  # whether `weights` are final
 
-    def __init__(self, networks: Sequence[nn.Module], config: SourceConfig, *, examples: int) -> None:
+    def __init__(
+        self,
+        networks: Sequence[nn.Module],
+        config: SourceConfig,
+        *,
+        examples: int,
+        misled: Bool[Tensor, "r n"] | None = None,
+    ) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
-        self.config = config
+        self.config, self.misled = config, misled
+        self.first_weights = [deepcopy(network.state_dict()) for network in networks]
         self.register_buffer("weights", torch.ones(len(networks), examples))
+        self.register_buffer("group_weights", torch.full((len(networks), 2), 0.5))
         self.register_buffer("reweighted", torch.tensor(config.reweight == 1))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -62,6 +76,10 @@ class SourceTraining(pl.LightningModule):
             images = data.train.images[repetition].to(self.device)
             wrong = predict(network, images).argmax(dim=1) != data.train.labels[repetition].to(self.device)
             self.weights[repetition] = torch.where(wrong, self.config.reweight, 1.0)
+        if self.config.restart:
+            for network, first in zip(self.networks, self.first_weights, strict=True):
+                network.load_state_dict(first)
+            self.trainer.optimizers[0].state.clear()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels, index = batch
@@ -69,10 +87,21 @@ class SourceTraining(pl.LightningModule):
         for repetition, network in enumerate(self.networks):
             logits = network(images[repetition])
             values = cross_entropy_of_labels(logits, labels[repetition], self.config.poly)
-            losses.append(weighted_mean(values, self.weights[repetition, index[repetition]]))
+            if self.config.group_dro:
+                losses.append(self._worst_group(values, repetition, index[repetition]))
+            else:
+                losses.append(weighted_mean(values, self.weights[repetition, index[repetition]]))
         loss = torch.stack(losses)
         self.log("source_loss", loss.mean())
         return loss.sum()
+
+    def _worst_group(self, values: Tensor, repetition: int, index: Tensor) -> Tensor:
+        assert self.misled is not None, "group DRO needs the groups"
+        misled = self.misled[repetition].to(index.device)[index].to(values.dtype)
+        groups = torch.stack([weighted_mean(values, 1 - misled), weighted_mean(values, misled)])
+        grown = self.group_weights[repetition] * (self.config.group_dro * groups.detach()).exp()
+        self.group_weights[repetition] = grown / grown.sum()
+        return (self.group_weights[repetition].clone() * groups).sum()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         images, labels, _ = batch
