@@ -17,7 +17,7 @@ from triptych.config.robust import AdaptConfig, SgdConfig, SourceConfig
 from triptych.robust.datamodule import Batch, SourceDataModule, TargetDataModule
 from triptych.robust.losses import cross_entropy_of_labels, weighted_mean
 from triptych.robust.networks import predict
-from triptych.robust.objectives import Objective
+from triptych.robust.objectives import Objective, Part
 
 
 def sgd(parameters: Iterable[nn.Parameter], config: SgdConfig) -> torch.optim.Optimizer:
@@ -152,7 +152,7 @@ class Adaptation(pl.LightningModule):
         weight = self.config.source_weight if self.objective.source_loss else 0
         on_target, on_source = [], []
         for r, network in enumerate(self.networks):
-            on_target.append(self.objective(network, target[r], index[r], source[r], r))
+            on_target.append(self.objective(Part(network, target[r], index[r], source[r], r)))
             if weight > 0:
                 values = cross_entropy_of_labels(network(source[r]), labels[r], self.poly)
                 on_source.append(values.mean())

@@ -5,7 +5,9 @@ the target do not exist here, and those of the source belong to the source loss
 beside it (`module.Adaptation`).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -28,7 +30,18 @@ from triptych.robust.views import gain_jitter
 Images = UInt8[Tensor, "batch channels height width"]
 
 
-class Objective(nn.Module):
+@dataclass(frozen=True)
+class Part:
+    """One network's part of a batch: what an objective may look at."""
+
+    network: nn.Module
+    target: Images
+    index: Int64[Tensor, " batch"]  # positions of `target` in the data set
+    source: Images
+    repetition: int
+
+
+class Objective(nn.Module, ABC):
     """What one network's training on the target minimises; remembers nothing unless it says so."""
 
     name: ClassVar[str]
@@ -42,15 +55,9 @@ class Objective(nn.Module):
         """The parameters of the network that may change."""
         return network.parameters()
 
-    def forward(
-        self,
-        network: nn.Module,
-        target: Images,
-        index: Int64[Tensor, " batch"],
-        source: Images,
-        repetition: int,
-    ) -> Float[Tensor, ""]:
-        raise NotImplementedError
+    @abstractmethod
+    def forward(self, part: Part) -> Float[Tensor, ""]:
+        """The loss of one network on its part of a batch."""
 
 
 class Entropy(Objective):
@@ -58,15 +65,8 @@ class Entropy(Objective):
 
     name = "entropy"
 
-    def forward(
-        self,
-        network: nn.Module,
-        target: Images,
-        index: Int64[Tensor, " batch"],
-        source: Images,
-        repetition: int,
-    ) -> Float[Tensor, ""]:
-        return entropy(network(target)).mean()
+    def forward(self, part: Part) -> Float[Tensor, ""]:
+        return entropy(part.network(part.target)).mean()
 
 
 class Tent(Entropy):
@@ -92,15 +92,8 @@ class InformationMaximisation(Objective):
 
     name = "information_maximisation"
 
-    def forward(
-        self,
-        network: nn.Module,
-        target: Images,
-        index: Int64[Tensor, " batch"],
-        source: Images,
-        repetition: int,
-    ) -> Float[Tensor, ""]:
-        logits = network(target)
+    def forward(self, part: Part) -> Float[Tensor, ""]:
+        logits = part.network(part.target)
         return entropy(logits).mean() - marginal_entropy(logits)
 
 
@@ -116,15 +109,8 @@ class Conjugate(Objective):
         super().__init__()
         self.poly = poly
 
-    def forward(
-        self,
-        network: nn.Module,
-        target: Images,
-        index: Int64[Tensor, " batch"],
-        source: Images,
-        repetition: int,
-    ) -> Float[Tensor, ""]:
-        return conjugate_entropy(network(target), self.poly).mean()
+    def forward(self, part: Part) -> Float[Tensor, ""]:
+        return conjugate_entropy(part.network(part.target), self.poly).mean()
 
 
 class PseudoLabel(Objective):
@@ -149,16 +135,9 @@ class PseudoLabel(Objective):
             logits, threshold=config.threshold, balance=config.balance
         )
 
-    def forward(
-        self,
-        network: nn.Module,
-        target: Images,
-        index: Int64[Tensor, " batch"],
-        source: Images,
-        repetition: int,
-    ) -> Float[Tensor, ""]:
-        values = cross_entropy(network(target), self.labels[repetition, index])
-        return weighted_mean(values, self.weights[repetition, index])
+    def forward(self, part: Part) -> Float[Tensor, ""]:
+        values = cross_entropy(part.network(part.target), self.labels[part.repetition, part.index])
+        return weighted_mean(values, self.weights[part.repetition, part.index])
 
 
 class FixMatch(Objective):
@@ -170,18 +149,11 @@ class FixMatch(Objective):
         super().__init__()
         self.config = config
 
-    def forward(
-        self,
-        network: nn.Module,
-        target: Images,
-        index: Int64[Tensor, " batch"],
-        source: Images,
-        repetition: int,
-    ) -> Float[Tensor, ""]:
+    def forward(self, part: Part) -> Float[Tensor, ""]:
         with torch.no_grad():
-            logits = network(target)
+            logits = part.network(part.target)
         used = pseudo_label_weights(logits, threshold=self.config.threshold, balance=False)
-        strong = network(gain_jitter(target, self.config.gain))
+        strong = part.network(gain_jitter(part.target, self.config.gain))
         return (used * cross_entropy(strong, pseudo_labels(logits, soft=False))).mean()
 
 
@@ -194,20 +166,13 @@ class AdaMatch(FixMatch):
 
     name = "adamatch"
 
-    def forward(
-        self,
-        network: nn.Module,
-        target: Images,
-        index: Int64[Tensor, " batch"],
-        source: Images,
-        repetition: int,
-    ) -> Float[Tensor, ""]:
+    def forward(self, part: Part) -> Float[Tensor, ""]:
         with torch.no_grad():
-            on_source = network(source).softmax(dim=1)
-            labels = aligned(network(target).softmax(dim=1), on_source.mean(dim=0))
+            on_source = part.network(part.source).softmax(dim=1)
+            labels = aligned(part.network(part.target).softmax(dim=1), on_source.mean(dim=0))
         threshold = self.config.relative_threshold * on_source.amax(dim=1).mean()
         used = (labels.amax(dim=1) >= threshold).to(labels.dtype)
-        strong = network(gain_jitter(target, self.config.gain))
+        strong = part.network(gain_jitter(part.target, self.config.gain))
         return (used * cross_entropy(strong, labels)).mean()
 
 
