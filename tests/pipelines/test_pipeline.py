@@ -27,9 +27,10 @@ def ran(output: str) -> set[str]:
 
 
 def runs(checkout: Checkout, store: str = "mlflow.db") -> list[str]:
-    """Stage of every run in the store."""
+    """Stage of every run in the store, parents left out."""
     client = MlflowClient(f"sqlite:///{checkout.path}/{store}")
-    return sorted(run.data.tags["triptych.stage"] for run in client.search_runs(["1"]))
+    names = (run.data.tags["triptych.stage"] for run in client.search_runs(["1"]))
+    return sorted(name for name in names if not name.startswith("pipeline_"))
 
 
 def stages(checkout: Checkout) -> set[str]:
@@ -181,6 +182,13 @@ def test_empty_store_is_filled_from_the_results(checkout: Checkout, repro: str):
     """The files are the truth; MLflow is their picture."""
     checkout.run("python", "-m", "pipelines.sync", "tracking.uri=sqlite:///fresh.db")
     assert runs(checkout, "fresh.db") == sorted(stages(checkout))
+    client = MlflowClient(f"sqlite:///{checkout.path}/fresh.db")
+    query = "metrics.epsilon > 0 and metrics.peak_sram < 320000 and tags.`triptych.stage` = 'pipeline_hinge'"
+    (parent,) = client.search_runs(["1"], query)
+    below = client.search_runs(["1"], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    assert "hinge_measure" in {run.data.tags["triptych.stage"] for run in below}
+    (version,) = client.search_model_versions("name='triptych-chain'")
+    assert float(version.tags["epsilon"]) == parent.data.metrics["epsilon"]
 
 
 def test_multirun_sweeps_through_joblib(checkout: Checkout, repro: str):
