@@ -7,6 +7,7 @@ registers the chain's network. Repeating it changes nothing.
 """
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,8 @@ import yaml
 from omegaconf import DictConfig
 
 from pipelines.stage import ROOT
-from triptych.config import load
+from triptych.config import Config, load
+from triptych.errors import TriptychError
 from triptych.tracking import mlflow as tracking
 from triptych.tracking.pipeline import Child, publish_pipeline
 from triptych.tracking.registry import register
@@ -44,6 +46,14 @@ def main(values: DictConfig) -> None:
     config = load(values)
     if config.tracking.uri is None:
         return
+    try:
+        _sync(config)
+    except TriptychError as error:
+        sys.exit(f"error: {error}")
+
+
+def _sync(config: Config) -> None:
+    assert config.tracking.uri is not None
     client, experiment = tracking.connect(config.tracking.uri), config.tracking.experiment
     runs = {
         folder: tracking.publish(client, experiment, folder, private=config.tracking.private)

@@ -8,7 +8,8 @@ from mlflow import MlflowClient
 from mlflow.models import Model
 
 from tests.networks import example_graph
-from triptych.data.files import write_json
+from triptych.data.files import sha256, write_json
+from triptych.errors import IntegrityError
 from triptych.graph.tflite import write_tflite
 from triptych.tracking import mlflow as tracking
 from triptych.tracking.chain import seal
@@ -74,7 +75,8 @@ def test_network_is_registered_once_with_signature_and_certificate(client: Mlflo
         "accuracy": {"target_accuracy": 0.7},
         "board": {"peak_sram": 5464},
     }
-    write_json(tmp_path / "certificate.json", seal(claims, []))
+    link = {"wrote": {"model.tflite": sha256(tmp_path / "model.tflite")}}
+    write_json(tmp_path / "certificate.json", seal(claims, [link]))
     files = (tmp_path / "model.tflite", tmp_path / "certificate.json")
     version = register(client, child.run_id, *files)
     assert register(client, child.run_id, *files) == version
@@ -87,5 +89,8 @@ def test_network_is_registered_once_with_signature_and_certificate(client: Mlflo
     shape = signature.inputs.to_dict()[0]["tensor-spec"]
     assert shape == {"dtype": "int8", "shape": (-1, *graph[graph.input].shape[1:])}
     assert (Path(folder) / "certificate.json").read_bytes() == files[1].read_bytes()
-    write_json(tmp_path / "certificate.json", seal({**claims, "board": {"peak_sram": 6000}}, []))
+    write_json(tmp_path / "certificate.json", seal({**claims, "board": {"peak_sram": 6000}}, [link]))
     assert register(client, child.run_id, *files) != version
+    write_json(tmp_path / "certificate.json", seal(claims, []))
+    with pytest.raises(IntegrityError, match="does not certify"):
+        register(client, child.run_id, *files)

@@ -31,7 +31,7 @@ def data_table(root: Path) -> Table:
 
 
 def runs_table(uri: str | None, experiment: str, query: str, limit: int) -> Table:
-    """Stage, state and headline metrics of the runs that match `query`."""
+    """Stage and headline metrics of the runs that match `query`."""
     from mlflow.exceptions import MlflowException
 
     from triptych.tracking import mlflow as tracking
@@ -45,14 +45,16 @@ def runs_table(uri: str | None, experiment: str, query: str, limit: int) -> Tabl
     except MlflowException as error:
         raise ConfigError(f"MLflow refuses {query!r}: {str(error).splitlines()[0]}") from error
     shown = [name for name in METRICS if any(name in run.data.metrics for run in found)]
-    table = Table("run", "stage", "status", *shown, title=f"{len(found)} runs in {uri}")
+    table = Table("stage", *shown, title=f"{len(found)} runs in {uri}")
+    table.columns[0].no_wrap = True
     for run in found:
-        table.add_row(*_cells(run), *(_number(run.data.metrics.get(name)) for name in shown))
+        table.add_row(_name(run), *(_number(run.data.metrics.get(name)) for name in shown))
     return table
 
 
-def _cells(run: "Run") -> tuple[str, str, str]:
-    return str(run.info.run_name), run.data.tags.get("triptych.stage", ""), run.info.status
+def _name(run: "Run") -> str:
+    stage = run.data.tags.get("triptych.stage", str(run.info.run_name))
+    return stage if run.info.status == "FINISHED" else f"{stage} ({run.info.status.lower()})"
 
 
 def _number(value: float | None) -> str:

@@ -17,7 +17,7 @@ from triptych.config.data import DataConfig
 from triptych.config.hinge import HingeConfig
 from triptych.config.private import PrivateConfig
 from triptych.config.robust import RobustConfig
-from triptych.config.system import TrackingConfig, TrainerConfig
+from triptych.config.system import SweepConfig, TrackingConfig, TrainerConfig
 from triptych.config.tiny import BoardConfig, TinyConfig
 from triptych.errors import ConfigError
 
@@ -34,6 +34,7 @@ class Config:
     hinge: HingeConfig = field(default_factory=HingeConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
     seed: int = 0
     stage: str | None = None  # its name in dvc.yaml, where one script serves several; null is the script's
     inputs: str = "."  # root of the files that stages read

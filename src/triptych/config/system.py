@@ -1,6 +1,6 @@
 """Schema of where training runs and where results are shown."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from triptych.config.checks import choice, positive
 
@@ -28,3 +28,11 @@ class TrackingConfig:
     uri: str | None = "sqlite:///mlflow.db"
     experiment: str = "triptych"
     private: bool = False  # upload curves computed on private data
+
+
+@dataclass
+class SweepConfig:
+    """What a job of `pipelines.sweep` runs and reports."""
+
+    stages: list[str] = field(default_factory=list)  # of dvc.yaml, in order
+    report: list[str] = field(default_factory=list)  # metrics; the objectives of a sweeper that has some

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from triptych.data.files import read_json, sha256
+from triptych.errors import IntegrityError
 from triptych.graph.ops import Graph, Tensor
 from triptych.graph.tflite import read_tflite_file
 from triptych.tracking.mlflow import writing
@@ -25,8 +26,12 @@ NAME = "triptych-chain"
 
 
 def register(client: "MlflowClient", run_id: str, model: Path, certificate: Path) -> str:
-    """Register `model` as the result of `run_id`; returns the version, the same for a known certificate."""
+    """Register `model` as the result of `run_id`; returns the version, the same for a known certificate.
+
+    Raises IntegrityError where the certificate speaks of another network.
+    """
     digest = read_json(certificate)["digest"]
+    _require_certified(model, certificate)
     with writing(client):
         _ensure_model(client)
         for known in client.search_model_versions(f"name='{NAME}'"):
@@ -38,6 +43,12 @@ def register(client: "MlflowClient", run_id: str, model: Path, certificate: Path
         source = f"{client.get_run(run_id).info.artifact_uri}/model"
         tags = {"certificate": digest, "model_sha256": sha256(model), **_claims(read_json(certificate))}
         return client.create_model_version(NAME, source, run_id, tags=tags).version
+
+
+def _require_certified(model: Path, certificate: Path) -> None:
+    written = {each for link in read_json(certificate)["chain"] for each in link["wrote"].values()}
+    if sha256(model) not in written:
+        raise IntegrityError(f"{certificate} does not certify {model}; run `dvc repro hinge`")
 
 
 def signature(graph: Graph) -> "ModelSignature":
