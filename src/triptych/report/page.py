@@ -89,7 +89,7 @@ def lines(root: Path) -> Iterator[tuple[str, list[Line]]]:
 
     def line(row: Row, value: str) -> Line:
         stage = read_json(root / row.file / "run.json")["stage"]
-        return Line(row.label, value, row.published or "none", f"dvc repro {stage}")
+        return Line(row.label, value, row.published or "-", f"dvc repro {stage}")
 
     for panel, rows in groupby(values(root), key=lambda pair: pair[0].panel):
         yield panel, [line(*pair) for pair in rows]
