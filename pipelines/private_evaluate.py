@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 @stage("private_evaluate")
 def main(stage: Stage) -> Metrics:
     from triptych.data.datamodule import SplitDataModule
-    from triptych.data.files import sha256, write_json
+    from triptych.data.files import read_json, sha256, write_json
     from triptych.data.prepared import read_split
     from triptych.data.weights import load_weights
     from triptych.evaluation.classifier import NOT_COVERED, Classifier, accuracy, class_accuracies
-    from triptych.evaluation.downstream import compare_training_sets, summarise, write_rows
+    from triptych.evaluation.downstream import fit_suite, side_by_side, summarise, write_rows
     from triptych.evaluation.fidelity import fidelity, register
     from triptych.report.private import accuracy_bars
 
     config = stage.config
-    settings = config.private.classifier
+    settings, sizes = config.private.classifier, config.private.evaluation
     real = stage.inputs / "data/prepared/real"
     train, test = read_split(real, "train"), read_split(real, "test")
     samples = read_split(stage.inputs / "out/private/synthetic", "train")
@@ -46,18 +46,22 @@ def main(stage: Stage) -> Metrics:
         stage.out / "private_class_accuracy.png",
     )
     trainer = config.trainer
-    rows = compare_training_sets(
-        samples, train, test, seed=config.seed, threads=trainer.threads, progress=trainer.progress_bar
+    known = read_json(stage.inputs / "out/reference/private_scores.json")
+    suite = fit_suite(
+        samples.sample(sizes.suite_size, seed=config.seed),
+        test,
+        seed=config.seed,
+        threads=trainer.threads,
+        progress=trainer.progress_bar,
     )
+    rows = side_by_side(suite, known["suite"])
     write_rows(stage.out / "private_classifiers.csv", rows)
-    floor = fidelity(test, train, extractor=extractor, seed=config.seed)
+    few, few_real = (split.sample(sizes.images, seed=config.seed) for split in (samples, train))
     return {
-        **fidelity(samples, train, extractor=extractor, seed=config.seed),
-        "real_inception_score": floor["inception_score"],
-        "real_fid_reference": floor["fid_reference"],
+        **fidelity(few, few_real, extractor=extractor, seed=config.seed),
+        **known["scores"],
         "label_agreement": accuracy(reference, samples),
         "downstream_cnn_accuracy": accuracy(downstream, test),
-        "real_cnn_accuracy": accuracy(reference, test),
         **summarise(rows),
         **_published_fid(config, samples, train),
         "coverage": NOT_COVERED,

@@ -201,3 +201,24 @@ def test_multirun_sweeps_through_joblib(checkout: Checkout, repro: str):
     epsilons = [json.loads((folder / job / "metrics.json").read_text())["epsilon"] for job in "01"]
     assert epsilons[0] > epsilons[1]
     assert runs(checkout).count("private_train") == 4  # noise 2.5, 4, 3, 5
+
+
+def test_rivals_side_by_side(checkout: Checkout, repro: str):
+    """One command trains methods at one epsilon, another compares them; what exists is used."""
+    overrides = [
+        "experiment=smoke",
+        "private.method=dp_merf,gpate",
+        "private.dp_merf.steps=20",
+        "private.gpate.steps=20",
+    ]
+    checkout.run("python", "-m", "pipelines.private_compare", "-m", *overrides, "hydra.launcher.n_jobs=1")
+    (folder,) = {path.parent for path in (checkout.path / "multirun").glob("*/*/0/out")}
+    sweep = folder.parent
+    assert all((sweep / job / "out/reference").is_symlink() for job in "01")
+    table = checkout.run("python", "-m", "pipelines.rivals", str(sweep)).stdout
+    assert "| dp_merf | 10 | 0 |" in table
+    assert "| gpate | 10 | 0 |" in table
+    rows = (sweep / "private_rivals.csv").read_text().splitlines()
+    column = rows[0].split(",").index("epsilon")
+    assert all(9.9 < float(row.split(",")[column]) <= 10 for row in rows[1:])
+    assert (sweep / "private_rivals_samples.png").exists()

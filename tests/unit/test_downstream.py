@@ -6,8 +6,9 @@ from sklearn.linear_model import LogisticRegression
 
 from triptych.data.prepared import Split
 from triptych.evaluation.downstream import (
-    compare_training_sets,
     fit_and_score,
+    fit_suite,
+    side_by_side,
     suite,
     summarise,
     write_rows,
@@ -34,7 +35,8 @@ def test_calibrated_accuracy_is_the_mean_of_ratios():
 
 def test_each_column_is_trained_on_its_own_set():
     """Swapped training sets would report real accuracy as the synthetic one."""
-    rows = compare_training_sets(blobs(0, shift=1), blobs(1), blobs(2), seed=0, progress=False)
+    synthetic, real = (fit_suite(x, blobs(2), seed=0, progress=False) for x in (blobs(0, shift=1), blobs(1)))
+    rows = side_by_side(synthetic, real)
     assert list(rows) == list(suite(0))
     assert rows["logistic_regression"] == (0.0, 1.0)
     assert rows["random_forest"][0] < 0.1 < 0.9 < rows["random_forest"][1]

@@ -67,3 +67,15 @@ def test_size_that_the_data_set_does_not_have_is_refused(tmp_path: Path):
     wrong = DataConfig(name="digits", image_size=8, train_size=1700, test_size=357)
     with pytest.raises(DataError, match=r"train_size=1700.*1797"):
         load_source(wrong, tmp_path)
+
+
+def test_a_sample_holds_different_examples_and_repeats():
+    """Scores on fewer images must not depend on their order in the file, nor on the run."""
+    images = np.arange(50, dtype=np.uint8).reshape(50, 1, 1, 1)
+    split = Split(images, np.arange(50) // 10)
+    few = split.sample(20, seed=3)
+    assert len(set(few.images.flatten().tolist())) == len(few) == 20
+    np.testing.assert_array_equal(few.labels, few.images.flatten() // 10)
+    np.testing.assert_array_equal(split.sample(20, seed=3).labels, few.labels)
+    assert len(set(few.labels.tolist())) == 5
+    assert split.sample(50, seed=3) is split

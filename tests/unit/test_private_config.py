@@ -8,6 +8,7 @@ from triptych.config.data import DataConfig
 from triptych.config.private import (
     ClassifierConfig,
     DiscriminatorConfig,
+    EvaluationConfig,
     GeneratorConfig,
     PrivateConfig,
     WarmStartConfig,
@@ -21,6 +22,7 @@ CONFIG = PrivateConfig(
     discriminator=DiscriminatorConfig(kind="mlp", width=4, batch_size=6, learning_rate=1e-2),
     warm_start=WarmStartConfig(steps=3, width=4, learning_rate=1e-2),
     classifier=ClassifierConfig(width=2, epochs=1, batch_size=8, learning_rate=1e-3),
+    evaluation=EvaluationConfig(images=10, suite_size=10),
     steps=4,
     rows=5,
     discriminator_steps=1,
@@ -45,6 +47,10 @@ def test_a_sound_configuration_passes():
         ({"delta": 1.0}, r"delta=1\.0 must lie between 0 and 1"),
         ({"epsilon_budget": 0.0}, r"epsilon_budget=0\.0 must be above 0"),
         ({"steps": 0}, "steps=0 must be above 0"),
+        (
+            {"evaluation": EvaluationConfig(images=10, suite_size=0)},
+            "evaluation.suite_size=0 must be above 0",
+        ),
         ({"clip_norm": 0.0}, r"clip_norm=0\.0 must be above 0"),
         ({"discriminator": replace(CONFIG.discriminator, chunk=0)}, "discriminator.chunk=0 must be above 0"),
         ({"classifier": replace(CONFIG.classifier, decay_epoch=1)}, "decay_epoch=1 must lie between 0 and"),

@@ -75,6 +75,18 @@ class WarmStartConfig:
 
 
 @dataclass
+class EvaluationConfig:
+    """How many images the slow scores are computed on."""
+
+    images: int = MISSING  # of each side of FID, KID, precision and recall, at most
+    suite_size: int = MISSING  # training images of the scikit-learn suite, real or synthetic, at most
+
+    def check(self) -> None:
+        for key in ("images", "suite_size"):
+            positive(f"private.evaluation.{key}", getattr(self, key))
+
+
+@dataclass
 class ClassifierConfig:
     """The CNN that judges samples: as reference (trained on real) and downstream (on synthetic)."""
 
@@ -114,6 +126,7 @@ class PrivateConfig:
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     steps: int = MISSING  # [T] generator steps
     rows: int = MISSING  # [B] generated images in a step
     discriminator_steps: int = MISSING  # before each generator step
@@ -131,7 +144,8 @@ class PrivateConfig:
     def check(self) -> None:
         """Raise ConfigError where a value is impossible."""
         choice("private.method", self.method, METHODS)
-        for section in (self.generator, self.discriminator, self.warm_start, self.classifier):
+        networks = (self.generator, self.discriminator, self.warm_start)
+        for section in (*networks, self.classifier, self.evaluation):
             section.check()
         if self.method != "gswgan":
             getattr(self, self.method).check()

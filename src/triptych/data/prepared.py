@@ -33,6 +33,12 @@ class Split:
         """The examples at `index`, in its order."""
         return Split(self.images[index], self.labels[index])
 
+    def sample(self, size: int, *, seed: int) -> "Split":
+        """`size` examples drawn without replacement; all, in their order, where there are no more."""
+        if size >= len(self):
+            return self
+        return self.take(np.random.default_rng(seed).permutation(len(self))[:size])
+
     def class_counts(self, classes: int) -> list[int]:
         """Number of examples of each class."""
         return np.bincount(self.labels, minlength=classes).tolist()

@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
+from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
 from triptych.data.prepared import Split
 from triptych.evaluation.classifier import Classifier
@@ -70,7 +71,8 @@ def register(classifier: Classifier, digest: str) -> str:
             return tuple(known[name] for name in self.features_list)
 
     name = f"reference-{digest[:16]}"
-    torch_fidelity.register_feature_extractor(name, Extractor)
+    if name not in FEATURE_EXTRACTORS_REGISTRY:  # one process may score several methods
+        torch_fidelity.register_feature_extractor(name, Extractor)
     return name
 
 

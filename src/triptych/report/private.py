@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from triptych.data.prepared import Split
@@ -16,13 +17,18 @@ def sample_grid(split: Split, path: Path, *, title: str, each: int = EACH) -> No
     """The first `each` images of every class, one row a class."""
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.subplots()
+    show_grid(axes, split, each=each)
+    axes.set(title=title, ylabel="label")
+    figure.savefig(path, dpi=120)
+
+
+def show_grid(axes: Axes, split: Split, *, each: int) -> None:
+    """The first `each` images of every class, one row a class, on `axes`."""
     classes = np.unique(split.labels)
     rows = [_row(split.images[split.labels == label][:each], each) for label in classes]
     axes.imshow(np.concatenate(rows).squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     height = split.images.shape[2] + 1
-    axes.set(title=title, xticks=[], yticks=height * (np.arange(len(classes)) + 0.5), yticklabels=classes)
-    axes.set_ylabel("label")
-    figure.savefig(path, dpi=120)
+    axes.set(xticks=[], yticks=height * (np.arange(len(classes)) + 0.5), yticklabels=classes)
 
 
 def _row(

@@ -1,0 +1,92 @@
+"""One method from warm start to scores, in a folder of its own; with `-m`, all methods at equal epsilon.
+
+    python -m pipelines.private_compare -m experiment=private_rivals \
+        private.method=gswgan,dp_merf,dp_sgd_gan,gpate private.epsilon_budget=10,1
+    python -m pipelines.rivals multirun/<date>/<time>
+
+Not a stage: a chain of stages whose root is Hydra's run folder. Results that
+already lie under `inputs` with the same fingerprint are used, not made again.
+"""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from pipelines import (
+    prepare,
+    private_evaluate,
+    private_sample,
+    private_train,
+    private_warm_start,
+    reference,
+)
+from pipelines.stage import FUNCTIONS, ROOT, run_stage
+from triptych.config import Config, load
+from triptych.data.files import read_json
+from triptych.errors import DataError, TriptychError
+from triptych.tracking import mlflow as tracking
+from triptych.tracking.fingerprint import dependency_digests, fingerprint, read_declaration
+
+CHAIN = {  # stage: its folder below the root
+    "prepare": "data/prepared/real",
+    "reference": "out/reference",
+    "private_warm_start": "out/private/warm_start",
+    "private_train": "out/private/train",
+    "private_sample": "out/private/synthetic",
+    "private_evaluate": "out/private/evaluate",
+}
+MODULES = (prepare, reference, private_warm_start, private_train, private_sample, private_evaluate)
+
+
+def known(config: Config, name: str, folder: str, root: Path) -> bool:
+    """Link the result of stage `name` into `root` where `config.inputs` holds the same; whether it did."""
+    found = Path(config.inputs) / folder
+    declaration = read_declaration(ROOT, name)
+    try:
+        done = read_json(found / "run.json")["fingerprint"]
+        wanted = fingerprint(declaration, asdict(config), dependency_digests(declaration, root))
+    except DataError:
+        return False
+    if done != wanted:
+        return False
+    (root / folder).parent.mkdir(parents=True, exist_ok=True)
+    (root / folder).symlink_to(found.resolve())
+    return True
+
+
+def run_chain(config: Config, root: Path) -> None:
+    """Run the stages in `root`, each publishing to MLflow what it made."""
+    root.mkdir(parents=True, exist_ok=True)
+    for code in ("src", "pipelines"):
+        (root / code).unlink(missing_ok=True)
+        (root / code).symlink_to(ROOT / code)
+    for name, folder in CHAIN.items():
+        if (root / folder).is_symlink():
+            (root / folder).unlink()
+        if known(config, name, folder, root):
+            continue
+        run_stage(name, FUNCTIONS[name], replace(config, inputs=str(root)), root / folder)
+        if config.tracking.uri:
+            with tracking.tolerate():
+                client = tracking.connect(config.tracking.uri)
+                settings = config.tracking
+                tracking.publish(client, settings.experiment, root / folder, private=settings.private)
+
+
+@hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")
+def main(values: DictConfig) -> None:
+    config = load(values)
+    try:
+        run_chain(config, Path(config.out or HydraConfig.get().runtime.output_dir).resolve())
+    except TriptychError as error:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise
+        raise SystemExit(f"error: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

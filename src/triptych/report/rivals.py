@@ -1,0 +1,142 @@
+"""All methods side by side: table, sample grids and curves of a folder of runs."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from triptych.data.files import read_json, write_atomic
+from triptych.data.prepared import Split, read_split
+from triptych.errors import DataError
+from triptych.report.private import show_grid
+
+COLUMNS = {  # metric: heading and format
+    "epsilon": ("epsilon", ".4g"),
+    "inception_score": ("IS", ".2f"),
+    "fid_reference": ("FID, reference features", ".1f"),
+    "downstream_mlp_accuracy": ("MLP", ".3f"),
+    "downstream_cnn_accuracy": ("CNN", ".3f"),
+    "downstream_avg_accuracy": ("Avg", ".3f"),
+    "calibrated_accuracy": ("Calibrated", ".1%"),
+    "label_agreement": ("label agreement", ".3f"),
+}
+REAL = {
+    "inception_score": "real_inception_score",
+    "fid_reference": "real_fid_reference",
+    "downstream_mlp_accuracy": "real_mlp_accuracy",
+    "downstream_cnn_accuracy": "real_cnn_accuracy",
+    "downstream_avg_accuracy": "real_avg_accuracy",
+}
+CURVES = ("downstream_cnn_accuracy", "fid_reference")
+AGAINST = ("epsilon", "steps_taken", "noise_multiplier")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One method, trained, sampled and scored."""
+
+    folder: Path
+    method: str
+    budget: float
+    seed: int
+    metrics: Mapping[str, Any]  # of training and evaluation together
+
+    @property
+    def samples(self) -> Split:
+        """What it generated."""
+        return read_split(self.folder / "out/private/synthetic", "train")
+
+
+def read_runs(folder: Path) -> list[Run]:
+    """The complete runs below `folder`, by budget, method and seed. Raises DataError where there are none."""
+    runs = [_read(path.parents[3]) for path in folder.rglob("out/private/evaluate/run.json")]
+    if not runs:
+        raise DataError(
+            f"{folder} holds no complete run of pipelines.private_compare; run one, with -m for several"
+        )
+    return sorted(runs, key=lambda run: (-run.budget, run.method, run.seed, run.folder))
+
+
+def _read(folder: Path) -> Run:
+    config = read_json(folder / "out/private/train/run.json")["config"]
+    parts = [read_json(folder / f"out/private/{stage}/metrics.json") for stage in ("train", "evaluate")]
+    return Run(
+        folder,
+        config["private.method"],
+        config["private.epsilon_budget"],
+        config["seed"],
+        {**parts[0], **parts[1]},
+    )
+
+
+def write_table(runs: Sequence[Run], path: Path) -> None:
+    """Every run with every number, as CSV."""
+    names = sorted({name for run in runs for name in run.metrics})
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["method", "epsilon_budget", "seed", *names])
+    for run in runs:
+        writer.writerow([run.method, run.budget, run.seed, *(run.metrics.get(name, "") for name in names)])
+    write_atomic(path, text.getvalue().encode())
+
+
+def markdown(runs: Sequence[Run]) -> str:
+    """The table of the paper, one line a run, with what real images reach."""
+    lines = [["method", "budget", "seed", *(heading for heading, _ in COLUMNS.values())]]
+    real = {name: runs[0].metrics[key] for name, key in REAL.items()}
+    lines.append(["real images", "", "", *(_cell(real, name) for name in COLUMNS)])
+    for run in runs:
+        cells = [_cell(run.metrics, name) for name in COLUMNS]
+        lines.append([run.method, f"{run.budget:g}", str(run.seed), *cells])
+    rows = [f"| {' | '.join(line)} |" for line in lines]
+    return "\n".join([rows[0], "|" + "---|" * len(lines[0]), *rows[1:]]) + "\n"
+
+
+def _cell(metrics: Mapping[str, Any], name: str) -> str:
+    return format(metrics[name], COLUMNS[name][1]) if name in metrics else ""
+
+
+def grids(runs: Sequence[Run], path: Path, *, each: int = 8) -> None:
+    """Samples of every method side by side, one row a budget (the paper's Figure 3); first seeds only."""
+    budgets = sorted({run.budget for run in runs}, reverse=True)
+    methods = sorted({run.method for run in runs})
+    figure = Figure(figsize=(2.6 * len(methods), 3.4 * len(budgets)), layout="constrained")
+    axes = figure.subplots(len(budgets), len(methods), squeeze=False)
+    for row, budget in zip(axes, budgets, strict=True):
+        for cell, method in zip(row, methods, strict=True):
+            found = [run for run in runs if (run.method, run.budget) == (method, budget)]
+            _grid(cell, found[0] if found else None, f"{method}, epsilon {budget:g}", each)
+    figure.savefig(path, dpi=120)
+
+
+def _grid(axes: Axes, run: Run | None, title: str, each: int) -> None:
+    axes.set_title(title, fontsize=9)
+    if run is None:
+        axes.axis("off")
+    else:
+        show_grid(axes, run.samples, each=each)
+
+
+def tradeoff(runs: Sequence[Run], path: Path) -> None:
+    """Utility against epsilon, iterations and noise, one line a method."""
+    figure = Figure(figsize=(4 * len(AGAINST), 3 * len(CURVES)), layout="constrained")
+    panels = figure.subplots(len(CURVES), len(AGAINST), sharex="col", sharey="row")
+    for row, metric in zip(panels, CURVES, strict=True):
+        for axes, cause in zip(row, AGAINST, strict=True):
+            _lines(axes, runs, cause, metric)
+            axes.set_xlim(0, 1.05 * max(run.metrics[cause] for run in runs))
+            axes.set(xlabel=cause, ylabel=COLUMNS[metric][0])
+            axes.label_outer()
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
+    figure.savefig(path, dpi=120)
+
+
+def _lines(axes: Axes, runs: Sequence[Run], cause: str, metric: str) -> None:
+    for method in sorted({run.method for run in runs}):
+        points = sorted((run.metrics[cause], run.metrics[metric]) for run in runs if run.method == method)
+        axes.plot(*zip(*points, strict=True), marker="o", label=method)
