@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from triptych.tiny.arch import ArchConfig, SearchSpace
 from triptych.tiny.cost import Cost
@@ -101,6 +102,7 @@ def block_memory(networks: Mapping[str, tuple[SearchSpace, ArchConfig]], sram: i
             row, size = unit_cost(unit, size)
             bytes_of.append(row.arena)
         axes.bar(range(len(bytes_of)), np.array(bytes_of) / 1024)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.axhline(sram / 1024, color="C3", linestyle=":", label="left by the board")
         mean = np.mean(bytes_of) / max(bytes_of)
         axes.set(
