@@ -61,8 +61,7 @@ def test_single_rounding_equals_its_reference_on_this_machine_and_on_the_board(t
     expected = run(graph, images, rounding="single").reshape(len(images), -1)
     np.testing.assert_array_equal(run_native(graph, images, rounding="single"), expected)
     folder = tmp_path / "firmware"
-    vector = {"test_input": images[1], "test_output": expected[1]}
-    write_firmware(folder, graph, BOARD, **vector, rounding="single")
+    write_firmware(folder, graph, BOARD, test_input=images[1], test_output=expected[1], rounding="single")
     simulator = Simulator(build_firmware(folder, tmp_path / "a.elf", BOARD), BOARD)
     assert simulator.boot() == 0
     np.testing.assert_array_equal(simulator.run(images, expected.shape[1]).outputs, expected)
