@@ -101,13 +101,11 @@ def compare(graph: Graph, name: str) -> Comparison:
 def _simulator(
     folder: Path, graph: Graph, style: str, image: NDArray[np.int8], expected: NDArray[np.int8]
 ) -> Simulator:
-    vector = {"test_input": image, "test_output": expected}
-    if style == "product":
-        write_firmware(folder, eliminate_constant_channels(graph), BOARD, **vector)
-    elif style == "generated":
-        write_firmware(folder, graph, BOARD, **vector)
+    if style in ("product", "generated"):
+        network = eliminate_constant_channels(graph) if style == "product" else graph
+        write_firmware(folder, network, BOARD, test_input=image, test_output=expected)
     else:
-        write_rival(folder, graph, BOARD, style, **vector)
+        write_rival(folder, graph, BOARD, style, test_input=image, test_output=expected)
     return Simulator(build_firmware(folder, folder / "a.elf", BOARD), BOARD)
 
 

@@ -41,10 +41,10 @@ def litert_tensors(content: bytes, image: np.ndarray) -> dict[str, np.ndarray]:
     interpreter.allocate_tensors()
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image[None])
     interpreter.invoke()
-    details = interpreter.get_tensor_details()
-    return {
-        detail["name"]: interpreter.get_tensor(detail["index"]) for detail in details if detail["index"] >= 0
-    }
+    details = interpreter._get_ops_details()  # pyright: ignore[reportAttributeAccessIssue]  # no other way
+    written = {int(index) for detail in details for index in detail["outputs"]}
+    details = [detail for detail in interpreter.get_tensor_details() if detail["index"] in written]
+    return {detail["name"]: interpreter.get_tensor(detail["index"]) for detail in details}
 
 
 def on_board(folder: Path, graph: Graph, images: np.ndarray, expected: np.ndarray, *flags: str) -> np.ndarray:

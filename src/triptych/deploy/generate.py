@@ -76,8 +76,9 @@ def generate(  # noqa: PLR0913  # an argument for each option of the command
         folder, scratch = Path(name) / "firmware", Path(name)
         progress("generate")
         outputs = run(graph, images[: max(check, 1)], rounding=rounding)
-        vector = {"test_input": images[0], "test_output": outputs[0]}
-        write_firmware(folder, network, board, **vector, rounding=rounding)
+        write_firmware(
+            folder, network, board, test_input=images[0], test_output=outputs[0], rounding=rounding
+        )
         progress("compile and simulate")
         footprint = {**_expected(graph, network, board), "rounding": rounding}
         if check:

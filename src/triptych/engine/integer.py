@@ -146,13 +146,3 @@ def requantize_constants(graph: Graph, op: Requantize) -> tuple[int, int]:
             f"{source}; that overflows int32"
         )
     return multiplier, shift
-
-
-def softmax_table(scale: float, beta: float) -> NDArray[np.float32]:
-    """`exp(-beta * scale * k)` for k = 0 to 255: a value k steps below its row's largest.
-
-    Source: tensorflow/lite/kernels/internal/optimized/optimized_ops.h, PopulateSoftmaxLookupTable.
-    """
-    factor = np.float32(-np.float32(scale) * np.float32(beta))
-    exponents = factor * np.arange(256, dtype=np.float32)
-    return np.exp(exponents.astype(np.float64)).astype(np.float32)

@@ -21,8 +21,8 @@ from triptych.engine.integer import (
     quantization_of,
     requantization,
     requantize_constants,
-    softmax_table,
 )
+from triptych.engine.softmax import normalise, softmax_table
 from triptych.engine.unweighted import pad_value
 from triptych.graph.ops import (
     Add,
@@ -46,7 +46,7 @@ from triptych.graph.ops import (
 )
 from triptych.quantization.requantize import Rounding, requantize
 
-SOFTMAX_SCALE, SOFTMAX_ZERO_POINT = 1 / 256, -128  # TFLite's quantization specification
+SOFTMAX_ZERO_POINT = -128  # TFLite's quantization specification
 CHUNK = 256  # inputs at once: bounds the memory of intermediate sums
 
 Values = Int8[np.ndarray, "n ..."]
@@ -205,11 +205,6 @@ def _requantize(graph: Graph, op: Requantize, x: Values, rounding: Rounding) -> 
 
 
 def _softmax(graph: Graph, op: Softmax, x: Values) -> Int64[np.ndarray, "n ..."]:
-    """TFLite's int8 softmax is float32 over a table of exponentials, summed from left to right."""
     wide = x.astype(np.int64)
-    table = softmax_table(quantization_of(graph, op.input).scale, op.beta)
-    powers = table[wide.max(axis=-1, keepdims=True) - wide]
-    total = np.add.accumulate(powers, axis=-1, dtype=np.float32)[..., -1:]
-    share = powers * (np.float32(1) / (total * np.float32(SOFTMAX_SCALE)))
-    whole = np.floor(share)
-    return (whole + (share - whole >= 0.5)).astype(np.int64) + SOFTMAX_ZERO_POINT
+    table = softmax_table(quantization_of(graph, op.input).scale, op.beta).astype(np.int64)
+    return normalise(table[wide.max(axis=-1, keepdims=True) - wide]) + SOFTMAX_ZERO_POINT

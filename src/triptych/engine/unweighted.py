@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.engine.integer import quantization_of, requantize_constants, softmax_table
+from triptych.engine.integer import quantization_of, requantize_constants
+from triptych.engine.softmax import softmax_table
 from triptych.graph.ops import Graph, Pad, Requantize, Reshape, ResizeNearest, Softmax, nearest_indices
 
 Fields = dict[str, int | str]

@@ -99,7 +99,7 @@ typedef struct {
 } triptych_resize_nearest_op;
 
 typedef struct {
-    const float *table; /* exp of minus k steps of the input, k = 0 to 255 */
+    const int32_t *table; /* exp of minus k steps of the input in Q0.31, k = 0 to 255 */
     int32_t rows, channels;
 } triptych_softmax_op;
 
