@@ -6,13 +6,12 @@ themselves is linked from the real one, so run the pipeline once before.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from pipelines.stage import FUNCTIONS, ROOT, Stage, run_stage
+from pipelines.stage import ROOT, Stage, function_of, run_stage
 from triptych.config import Config
 from triptych.data.files import read_json
 from triptych.errors import ConfigError
@@ -33,10 +32,9 @@ def run_stages(
     made = [folder for _, folder in folders.values()]
     metrics: dict[str, Any] = {}
     for name, (script, folder) in folders.items():
-        import_module(f"pipelines.{script}")
         _link_inputs(root, read_declaration(ROOT, name).deps, made, instead or {})
         if not _up_to_date(name, config, root / folder):
-            run_stage(name, FUNCTIONS[script], config, root / folder)
+            run_stage(name, function_of(script), config, root / folder)
         metrics |= read_json(root / folder / "metrics.json")
     return metrics
 

@@ -24,7 +24,7 @@ from pipelines import (
     private_warm_start,
     reference,
 )
-from pipelines.stage import FUNCTIONS, ROOT, run_stage
+from pipelines.stage import ROOT, function_of, run_stage
 from triptych.config import Config, load
 from triptych.data.files import read_json
 from triptych.errors import DataError, TriptychError
@@ -69,7 +69,7 @@ def run_chain(config: Config, root: Path) -> None:
             (root / folder).unlink()
         if known(config, name, folder, root):
             continue
-        run_stage(name, FUNCTIONS[name], replace(config, inputs=str(root)), root / folder)
+        run_stage(name, function_of(name), replace(config, inputs=str(root)), root / folder)
         if config.tracking.uri:
             with tracking.tolerate():
                 client = tracking.connect(config.tracking.uri)

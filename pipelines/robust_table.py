@@ -8,7 +8,6 @@ import shutil
 import sys
 import time
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from pipelines.stage import FUNCTIONS, ROOT, run_stage
+from pipelines.stage import ROOT, function_of, run_stage
 from triptych.config import Config, load
 from triptych.data.files import read_json, write_json
 from triptych.errors import TriptychError
@@ -54,11 +53,10 @@ def run_job(config: Config, job: Path, name: str) -> None:
         _link(root / part, ROOT / part)
     here = replace(config, inputs=str(root), out=None)
     for stage, folder in CHAIN.items():
-        import_module(f"pipelines.{stage}")
         if stage == "prepare":
             _link(root / folder, prepared(here, job.parents[1] / f"prepared-{config.data.name}"))
         else:
-            run_stage(stage, FUNCTIONS[stage], here, root / folder)
+            run_stage(stage, function_of(stage), here, root / folder)
     diagnosis = root / CHAIN["robust_diagnose"]
     metrics = read_json(diagnosis / "metrics.json")
     for file in sorted(diagnosis.iterdir()):
@@ -75,7 +73,7 @@ def prepared(config: Config, folder: Path) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not (folder / "run.json").exists():
-            run_stage("prepare", FUNCTIONS["prepare"], replace(config, inputs=str(ROOT)), folder)
+            run_stage("prepare", function_of("prepare"), replace(config, inputs=str(ROOT)), folder)
     return folder
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 Metrics = Mapping[str, Any]
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 ROOT = Path(__file__).resolve().parent.parent
-FUNCTIONS: dict[str, Callable[["Stage"], Metrics]] = {}  # by script, for callers without Hydra
+FUNCTIONS: dict[str, Callable[["Stage"], Metrics]] = {}  # by script
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,15 @@ class Stage:
         return tracking.live_sink(
             settings.uri, settings.experiment, stage=self.declaration.name, fingerprint=self.fingerprint
         )
+
+
+def function_of(name: str) -> Callable[[Stage], Metrics]:
+    """The function of the script `pipelines/<name>.py`, for callers without Hydra.
+
+    Looked up here, so that a job in another process finds what it imported there.
+    """
+    import_module(f"pipelines.{name}")
+    return FUNCTIONS[name]
 
 
 def stage(name: str) -> Callable[[Callable[[Stage], Metrics]], Callable[[], None]]:

@@ -1,6 +1,7 @@
 """Every form of generated code against the integer reference, on shapes that real networks have."""
 
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from networks import inputs_of_size
 
 from triptych.config.tiny import BoardConfig
 from triptych.engine import emit as emit_module
+from triptych.engine import firmware as firmware_module
 from triptych.engine.firmware import write_firmware
 from triptych.engine.reference import run
 from triptych.engine.simulate import Simulator
@@ -111,7 +113,8 @@ class Chain:
 
 def measure(graph: Graph, kernels: dict[str, Kernel], folder: Path, monkeypatch: pytest.MonkeyPatch):
     """Outputs and instructions on the board, and outputs of the reference."""
-    monkeypatch.setattr(emit_module, "schedule", lambda *_, **__: kernels)
+    chosen = partial(emit_module.emit, scheduler=lambda *_, **__: kernels)
+    monkeypatch.setattr(firmware_module, "emit", chosen)
     images = inputs_of_size(graph, 4)
     expected = run(graph, images)
     write_firmware(folder, graph, BOARD, test_input=images[0], test_output=expected[0])
