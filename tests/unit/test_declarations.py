@@ -92,3 +92,12 @@ def test_stage_that_borrows_a_script_declares_what_the_script_needs(name: str):
 def test_committed_parameters_are_what_conf_says(panel: str):
     """`dvc params diff` compares with the committed file; `dvc repro` renews it."""
     assert (ROOT / "params" / f"{panel}.yaml").read_text() == resolve(ROOT, panel)
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_mnist_is_an_experiment_of_every_panel(tmp_path: Path, panel: str):
+    """`make repro experiment=mnist` stops at the first panel that cannot be composed."""
+    (tmp_path / "conf").symlink_to(ROOT / "conf")
+    (tmp_path / "overrides.yaml").write_text("all: [experiment=mnist]\n")
+    data = yaml.safe_load(resolve(tmp_path, panel))["data"]
+    assert (data["name"], data["train_size"]) == ("mnist", 60_000)
