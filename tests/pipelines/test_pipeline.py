@@ -3,6 +3,7 @@
 The tests of this file share one clone and build on each other in order.
 """
 
+import csv
 import json
 import re
 
@@ -218,7 +219,8 @@ def test_rivals_side_by_side(checkout: Checkout, repro: str):
     table = checkout.run("python", "-m", "pipelines.rivals", str(sweep)).stdout
     assert "| dp_merf | 10 | 0 |" in table
     assert "| gpate | 10 | 0 |" in table
-    rows = (sweep / "private_rivals.csv").read_text().splitlines()
-    column = rows[0].split(",").index("epsilon")
-    assert all(9.9 < float(row.split(",")[column]) <= 10 for row in rows[1:])
+    with (sweep / "private_rivals.csv").open(newline="") as handle:
+        epsilons = [float(row["epsilon"]) for row in csv.DictReader(handle)]
+    assert all(9.9 < epsilon <= 10 for epsilon in epsilons)
+    assert len(epsilons) == 2
     assert (sweep / "private_rivals_samples.png").exists()

@@ -47,7 +47,8 @@ def findings(tree: ast.AST) -> Iterator[str]:
             given = {k.arg: k.value.value for k in node.keywords if isinstance(k.value, ast.Constant)}
             if name in UNSAFE_CALLS or (keyword and given.get(keyword) is not value):
                 yield ast.unparse(node)
-            if name == "trainer.fit" and given.get("weights_only") is not True:
+            resumes = name.endswith(".fit") and any(k.arg == "ckpt_path" for k in node.keywords)
+            if resumes and given.get("weights_only") is not True:
                 yield ast.unparse(node)
 
 
