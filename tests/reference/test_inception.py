@@ -23,6 +23,36 @@ def test_another_file_is_refused_before_it_is_opened(tmp_path: Path):
         check_weights(tmp_path / "other.pth")
 
 
+class Hostile:
+    """Unpickling it would write a file."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self):
+        return Path.write_text, (self.trace, "run")
+
+
+def test_file_of_the_right_digest_that_would_run_code_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The eight known digits of the digest can be forged in minutes."""
+    path = tmp_path / "weights.pth"
+    torch.save({"weights": Hostile(tmp_path / "trace")}, path)
+    monkeypatch.setattr(inception, "SHA256_STARTS", sha256(path)[:8])
+    with pytest.raises(DataError, match="holds more than tensors"):
+        check_weights(path)
+    assert not (tmp_path / "trace").exists()
+
+
+def test_weights_alone_are_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The stricter loader must not refuse the real thing."""
+    path = tmp_path / "weights.pth"
+    torch.save({"weights": torch.zeros(3)}, path)
+    monkeypatch.setattr(inception, "SHA256_STARTS", sha256(path)[:8])
+    check_weights(path)
+
+
 def frechet(first: np.ndarray, second: np.ndarray) -> float:
     """The formula of Heusel et al. 2017 (arXiv:1706.08500), without covariance matrices."""
     shift = first.mean(0) - second.mean(0)

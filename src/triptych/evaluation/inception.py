@@ -7,7 +7,9 @@ the reference classifier.
 
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 
+import torch
 import torch_fidelity
 from jaxtyping import UInt8
 from torch import Tensor
@@ -34,7 +36,8 @@ class Tiled(Images):
 def check_weights(path: Path) -> None:
     """Raise DataError unless `path` holds torch-fidelity's Inception-v3 weights.
 
-    The file is a pickle: it is opened only when its digest is the known one.
+    torch-fidelity unpickles the file without restraint, and eight digits of a digest can be forged. So it is
+    read here first by the loader that accepts nothing but tensors.
     """
     if not path.is_file():
         raise DataError(f"private.inception={path} does not exist; download torch-fidelity's weights file")
@@ -44,6 +47,10 @@ def check_weights(path: Path) -> None:
             f"private.inception={path} has SHA-256 {found[:16]}…, not {SHA256_STARTS}…: it is not "
             "weights-inception-2015-12-05-6726825d.pth; download it again"
         )
+    try:
+        torch.load(path, map_location="cpu", weights_only=True)
+    except (UnpicklingError, EOFError) as error:
+        raise DataError(f"private.inception={path} holds more than tensors; nothing in it was run") from error
 
 
 def inception_fidelity(
