@@ -141,7 +141,7 @@ def ablate(graph: Graph) -> tuple[dict[str, int], dict[str, int]]:
     def count(network: Graph, change: Change | None = None, *flags: str) -> int:
         return instructions(network, image, expected, change, *flags)
 
-    smallest = _blocked(wide=False, pixels=3, unroll=8)
+    smallest = _blocked(bits=8, pixels=3, unroll=8)
     executed = {
         FULL: count(small),
         "no code generation": count(small, None, "-DTRIPTYCH_C_KERNELS"),

@@ -32,8 +32,8 @@ ACTIVATIONS = ("none", "relu", "relu6")
 class Builder:
     """Grows a network from its input, one operator at a time; `draw` makes every choice."""
 
-    def __init__(self, draw) -> None:
-        self.draw = draw
+    def __init__(self, draw, bits=(8, 8, 4)) -> None:
+        self.draw, self.bits = draw, bits  # of weights
         self.rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
         shape = (1, *(draw(st.integers(1, 11)) for _ in range(2)), draw(st.integers(1, 9)))
         self.tensors = {"input": Tensor("input", shape, self.quantization(0.02))}
@@ -75,14 +75,18 @@ class Builder:
 
     def weights(self, shape, channels, taps):
         """Weights, bias, scales, and the output scale that suits them."""
-        weight = self.rng.integers(-127, 128, shape).astype(np.int8)
+        bits = self.choose(*self.bits)
+        low, high = (-127, 127) if bits == 8 else (-8, 7)
+        weight = self.rng.integers(low, high + 1, shape).astype(np.int8)
         natural = self.rng.uniform(0.01, 0.1)  # what one step of the output is worth
         weight_scale = self.rng.uniform(0.1, 1, channels)
         weight_scale *= 10.0 ** -self.rng.integers(0, 4, channels)
-        weight_scale *= natural / (self.scale(self.last) * 73 * math.sqrt(taps) * weight_scale.max())
+        spread = 73 * high / 127 * math.sqrt(taps)
+        weight_scale *= natural / (self.scale(self.last) * spread * weight_scale.max())
         weight_scale = weight_scale.astype(np.float32)
         bias = self.rng.integers(-3000, 3000, channels).astype(np.int32)
-        return {"weight": weight, "bias": bias, "weight_scale": weight_scale}, natural
+        fields = {"weight": weight, "bias": bias, "weight_scale": weight_scale, "weight_bits": bits}
+        return fields, natural
 
     def conv(self):
         (kh, kw), stride, padding, (height, width) = self.window()
@@ -219,9 +223,9 @@ STEPS = (
 
 
 @st.composite
-def graphs(draw, max_steps: int = 6, steps=STEPS) -> Graph:
+def graphs(draw, max_steps: int = 6, steps=STEPS, bits=(8, 8, 4)) -> Graph:
     """Networks of one to `max_steps` of `steps`, with or without a classifier at the end."""
-    builder = Builder(draw)
+    builder = Builder(draw, bits)
     for step in draw(st.lists(st.sampled_from(steps), min_size=1, max_size=max_steps)):
         step(builder)
     if draw(st.booleans()):

@@ -43,7 +43,7 @@ ROUNDED_ONCE = (  # not Mean, which XNNPACK computes in floating point and somet
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
-@given(graphs(steps=ROUNDED_ONCE))
+@given(graphs(steps=ROUNDED_ONCE, bits=(8,)))
 def test_single_rounding_equals_xnnpack_on_whole_networks(graph: Graph):
     """Every operator that rounds, one after the other, each difference would spread."""
     images = inputs_of_size(graph, 8)

@@ -70,13 +70,17 @@ class Chain:
     def add(self, kind, shape: tuple[int, ...], weight_shape: tuple[int, ...], taps: int, **fields) -> None:
         channels, source = shape[3], self.last
         self.last = self.tensor(shape)
-        scale = self.rng.uniform(0.2, 1, channels) * self.choose(0.3, 1, 1) / (73 * math.sqrt(taps))
+        low, high, bits = self.choose((-127, 127, 8), (-127, 127, 8), (-8, 7, 4))
+        scale = (
+            self.rng.uniform(0.2, 1, channels) * self.choose(0.3, 1, 1) / (73 * high / 127 * math.sqrt(taps))
+        )
         self.ops.append(
             kind(
                 name=self.last,
                 input=source,
                 output=self.last,
-                weight=self.rng.integers(-127, 128, weight_shape).astype(np.int8),
+                weight=self.rng.integers(low, high + 1, weight_shape).astype(np.int8),
+                weight_bits=bits,
                 bias=self.rng.integers(-3000, 3000, channels).astype(np.int32),
                 weight_scale=scale.astype(np.float32),
                 activation=self.choose("none", "relu", "relu6"),

@@ -5,6 +5,7 @@ calls alone, at the offsets that `graph/memory.py` planned.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from importlib.resources import files
 
 import numpy as np
@@ -21,6 +22,7 @@ from triptych.engine.integer import (
 from triptych.engine.thumb.layers import Kernel, Program, layer_of
 from triptych.engine.thumb.schedule import schedule
 from triptych.engine.unweighted import Arrays, unweighted_fields
+from triptych.graph import int4
 from triptych.graph.memory import Plan, plan
 from triptych.graph.ops import (
     Add,
@@ -76,7 +78,7 @@ def emit(
     Raises UnsupportedError where an operator's arithmetic could overflow.
     """
     places = plan(graph).tensors
-    kernels = {KERNELS[type(op)] for op in graph.ops if computes(op, places)}
+    kernels = {kernel_of(op) for op in graph.ops if computes(op, places)}
     names = ["dsp.h", "kernels.h", *(f"{kernel}.c" for kernel in sorted(kernels))]
     folder = files("triptych.engine") / "kernels"
     program = Program()
@@ -142,6 +144,11 @@ def _model_source(graph: Graph, program: Program, kernels: Mapping[str, Kernel])
     )
 
 
+def kernel_of(op: Op) -> str:
+    """Name of the C kernel of `op`."""
+    return "conv2d_int4" if isinstance(op, Conv2D) and op.weight_bits == int4.BITS else KERNELS[type(op)]
+
+
 def computes(op: Op, places: Mapping[str, int]) -> bool:
     """Whether `op` needs code: a reshape in place does not."""
     return not isinstance(op, Reshape) or places[op.input] != places[op.output]
@@ -154,7 +161,7 @@ def _call(op: Op, placed: Plan, symbol: str) -> str:
         [placed.scratch[op.output]] if op.output in placed.scratch and not isinstance(op, Conv2D) else []
     )
     arguments = ", ".join([f"&{symbol}", *(f"model_arena + {place}" for place in places)])
-    return f"    triptych_{KERNELS[type(op)]}({arguments});"
+    return f"    triptych_{kernel_of(op)}({arguments});"
 
 
 def _constants(graph: Graph, op: Op, symbol: str, *, backwards: bool) -> list[str]:
@@ -183,7 +190,8 @@ def _constants(graph: Graph, op: Op, symbol: str, *, backwards: bool) -> list[st
 
 def _conv2d(graph: Graph, op: Conv2D, symbol: str, arrays: Arrays) -> dict[str, Value]:
     out, _, _, channels = op.weight.shape
-    arrays["weight"] = _blocked(op.weight.astype(np.int8).reshape(out, -1, channels))
+    blocked = _blocked(op.weight.astype(np.int8).reshape(out, -1, channels))
+    arrays["weight"] = _dense(op) if op.weight_bits == int4.BITS else blocked
     padded = _is_padded(graph, op)
     if padded:
         arrays["padding"] = np.full(channels, quantization_of(graph, op.input).zero_point, np.int8)
@@ -198,24 +206,32 @@ def _conv2d(graph: Graph, op: Conv2D, symbol: str, arrays: Arrays) -> dict[str, 
 
 
 def _depthwise_conv2d(graph: Graph, op: DepthwiseConv2D, symbol: str, arrays: Arrays) -> dict[str, Value]:
-    arrays["weight"] = np.moveaxis(op.weight[0], 2, 0).astype(np.int8)
+    arrays["weight"] = _dense(replace(op, weight=np.moveaxis(op.weight[0], 2, 0)))
     return {
         "window": _window(graph, op, op.weight.shape[1:3]),
         "output": _output(graph, op, symbol, arrays),
         "weight": f"{symbol}_weight",
         "channels": len(op.bias),
         "input_zero_point": quantization_of(graph, op.input).zero_point,
+        "int4": int(op.weight_bits == int4.BITS),
     }
 
 
 def _fully_connected(graph: Graph, op: FullyConnected, symbol: str, arrays: Arrays) -> dict[str, Value]:
-    arrays["weight"] = op.weight.astype(np.int8)
+    arrays["weight"] = _dense(op)
     return {
         "output": _output(graph, op, symbol, arrays),
         "weight": f"{symbol}_weight",
         "features": op.weight.shape[1],
         "outputs": op.weight.shape[0],
+        "int4": int(op.weight_bits == int4.BITS),
     }
+
+
+def _dense(op: Weighted) -> NDArray[np.int8]:
+    """Weights one after the other, those of 4 bits two a byte."""
+    weight = op.weight.astype(np.int8)
+    return int4.pack(weight).view(np.int8) if op.weight_bits == int4.BITS else weight
 
 
 def _add(graph: Graph, op: Add) -> dict[str, Value]:

@@ -2,7 +2,8 @@
 
 from math import prod
 
-from triptych.graph.ops import Conv2D, DepthwiseConv2D, FullyConnected, Graph, Op
+from triptych.graph import int4
+from triptych.graph.ops import Conv2D, DepthwiseConv2D, FullyConnected, Graph, Op, Weighted
 
 BYTES_PER_CHANNEL = 9  # int32 bias, int32 multiplier, int8 shift
 
@@ -17,7 +18,12 @@ def count_macs(graph: Graph) -> int:
 
 def constant_bytes(graph: Graph) -> int:
     """Bytes of weights, biases and requantization factors in the generated C of an int8 network."""
-    return sum(op.weight.size + BYTES_PER_CHANNEL * op.bias.size for op in graph.weighted())
+    return sum(weight_bytes(op) + BYTES_PER_CHANNEL * op.bias.size for op in graph.weighted())
+
+
+def weight_bytes(op: Weighted) -> int:
+    """Bytes of the weights of `op`: one each, or one for two of 4 bits."""
+    return int4.packed_size(op.weight.size) if op.weight_bits == int4.BITS else op.weight.size
 
 
 def signature(op: Op, graph: Graph) -> str:

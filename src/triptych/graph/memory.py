@@ -10,6 +10,7 @@ Source: MCUNet (NeurIPS 2020), section 3.2, in-place depthwise.
 import math
 from dataclasses import dataclass
 
+from triptych.graph import int4
 from triptych.graph.arena import plan_arena
 from triptych.graph.lifetime import Lifetime, lower_bound, peak_of
 from triptych.graph.ops import (
@@ -108,10 +109,18 @@ def scratch_size(op: Op, output: Tensor) -> int:
     """Bytes that the kernel of `op` needs besides tensors."""
     if isinstance(op, DepthwiseConv2D):
         kernel = (int(op.weight.shape[1]), int(op.weight.shape[2]))
-        return depthwise_scratch((output.shape[1], output.shape[2]), kernel, op.stride)
+        size = depthwise_scratch((output.shape[1], output.shape[2]), kernel, op.stride)
+        return max(size, depthwise_widened(output, op)) if op.weight_bits == int4.BITS else size
     if isinstance(op, Conv2D):
         return conv2d_scratch(math.prod(op.weight.shape[1:]), reads_pixels=reads_pixels(op))
     return 0
+
+
+def depthwise_widened(output: Tensor, op: DepthwiseConv2D) -> int:
+    """The C kernel's channel plane and, behind it, the channel's weights of 4 bits, one a byte."""
+    kernel = op.weight.shape[1:3]
+    sides = ((n - 1) * step + k for n, k, step in zip(output.shape[1:3], kernel, op.stride, strict=True))
+    return math.prod(sides) + math.prod(kernel)
 
 
 def depthwise_scratch(output: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int]) -> int:

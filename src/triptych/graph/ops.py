@@ -53,6 +53,7 @@ class Conv2D:
     padding: Padding = "same"
     activation: Activation = "none"
     weight_scale: NDArray[np.float32] | None = None  # [out], integer networks only
+    weight_bits: int = 8  # or 4: int8 values in [-8, 7], two a byte in files and flash
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class DepthwiseConv2D:
     padding: Padding = "same"
     activation: Activation = "none"
     weight_scale: NDArray[np.float32] | None = None  # [channels], integer networks only
+    weight_bits: int = 8  # or 4, as of Conv2D
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ class FullyConnected:
     activation: Activation = "none"
     weight_scale: NDArray[np.float32] | None = None  # [out] or [1], integer networks only
     keep_dims: bool = False
+    weight_bits: int = 8  # or 4, as of Conv2D
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from triptych.config.tiny import BoardConfig
 from triptych.data.files import write_atomic
 from triptych.engine.emit import emit
 from triptych.errors import BoardError
-from triptych.graph.cost import constant_bytes
+from triptych.graph.cost import constant_bytes, weight_bytes
 from triptych.graph.memory import plan
 from triptych.graph.ops import FullyConnected, Graph
 from triptych.quantization.requantize import Rounding
@@ -51,7 +51,7 @@ def write_firmware(
 
 def _other_flash(graph: Graph, test_vector: int) -> int:
     """Bytes of flash beside generated code: C code, dense weights, the test vector."""
-    dense = sum(op.weight.size for op in graph.weighted() if isinstance(op, FullyConnected))
+    dense = sum(weight_bytes(op) for op in graph.weighted() if isinstance(op, FullyConnected))
     return C_CODE + dense + test_vector
 
 

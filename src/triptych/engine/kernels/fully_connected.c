@@ -9,9 +9,10 @@
 void triptych_fully_connected(const triptych_fully_connected_op *op, const int8_t *input, int8_t *output)
 {
     const triptych_output *out = &op->output;
-    const int8_t *weight = op->weight;
-    for (int32_t i = 0; i < op->outputs; i++, weight += op->features) {
-        const int32_t sum = triptych_dot(out->bias[i], input, weight, op->features);
+    for (int32_t i = 0; i < op->outputs; i++) {
+        const int32_t first = i * op->features, bias = out->bias[i];
+        const int32_t sum = op->int4 ? triptych_dot_int4(bias, input, op->weight, first, op->features)
+                                     : triptych_dot(bias, input, op->weight + first, op->features);
         const int32_t value = triptych_requantize_once(sum, out->multiplier[i], out->shift[i]);
         output[i] = triptych_clamp(value, out->zero_point, out->low, out->high);
     }

@@ -59,12 +59,14 @@ typedef struct {
     triptych_output output;
     const int8_t *weight; /* [channels][kernel_height][kernel_width] */
     int32_t channels, input_zero_point;
+    int32_t int4; /* 1: weights of 4 bits, two a byte */
 } triptych_depthwise_conv2d_op;
 
 typedef struct {
     triptych_output output;
     const int8_t *weight; /* [outputs][features] */
     int32_t features, outputs;
+    int32_t int4; /* 1: weights of 4 bits, two a byte */
 } triptych_fully_connected_op;
 
 typedef struct {
@@ -112,6 +114,7 @@ typedef struct {
 } triptych_copy_op;
 
 void triptych_conv2d(const triptych_conv2d_op *op, const int8_t *input, int8_t *output);
+void triptych_conv2d_int4(const triptych_conv2d_op *op, const int8_t *input, int8_t *output);
 void triptych_depthwise_conv2d(const triptych_depthwise_conv2d_op *op, const int8_t *input, int8_t *output,
                                int8_t *plane);
 void triptych_fully_connected(const triptych_fully_connected_op *op, const int8_t *input, int8_t *output);
@@ -209,6 +212,22 @@ static inline int32_t triptych_dot(int32_t sum, const int8_t *a, const int8_t *b
         sum = triptych_dot_four(sum, triptych_load_four(a + i), triptych_load_four(b + i));
     for (; i < length; i++)
         sum += (int32_t)a[i] * b[i];
+    return sum;
+}
+
+/* Value `index` of weights of 4 bits: two a byte, the first in the low half */
+static inline int32_t triptych_int4(const int8_t *packed, int32_t index)
+{
+    const uint32_t half = ((uint32_t)packed[index / 2] >> (4 * (index % 2))) & 15u;
+    return (int32_t)(half ^ 8u) - 8;
+}
+
+/* sum + a . b, where `b` are weights of 4 bits from number `first` on */
+static inline int32_t triptych_dot_int4(int32_t sum, const int8_t *a, const int8_t *b, int32_t first,
+                                        int32_t length)
+{
+    for (int32_t i = 0; i < length; i++)
+        sum += a[i] * triptych_int4(b, first + i);
     return sum;
 }
 

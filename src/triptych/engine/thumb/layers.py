@@ -20,6 +20,7 @@ from triptych.engine.thumb.convolution import Convolution, Window
 from triptych.engine.thumb.depthwise import Depthwise
 from triptych.engine.thumb.finish import channels_of
 from triptych.engine.thumb.matrix import Blocking, Shape
+from triptych.graph import int4
 from triptych.graph.memory import CONV2D_MAX_TAPS
 from triptych.graph.ops import Add, Conv2D, DepthwiseConv2D, Graph, Op, paddings_of
 
@@ -84,10 +85,12 @@ def _convolutions(graph: Graph, op: Conv2D, *, backwards: bool) -> tuple[Kernel,
     if channels is None or taps > CONV2D_MAX_TAPS or 3 * len(op.bias) >= MAX_OFFSET:
         return ()
     shape = Shape(taps, len(op.bias), channels.clamp)
+    blockings = [(16, 4), (16, 3), (8, 4), (8, 3)]
+    if op.weight_bits == int4.BITS and abs(channels.weight).sum(axis=1).max() * 128 < matrix.MAX_INT4_SUM:
+        blockings.append((int4.BITS, 3))
     return tuple(
-        Convolution(window, shape, Blocking(wide, pixels, unroll), backwards)
-        for wide in (True, False)
-        for pixels in (4, 3)
+        Convolution(window, shape, Blocking(bits, pixels, unroll), backwards)
+        for bits, pixels in blockings
         for unroll in sorted({min(unroll, shape.steps) for unroll in UNROLLS})
     )
 

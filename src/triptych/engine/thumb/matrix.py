@@ -6,6 +6,11 @@ the same order. With int16 weights, two taps of 4 pixels and 2 channels take 8 S
 and 3 LDRD, or of 3 pixels 6 SMLAD, 1 LDRD and 1 LDM. With int8 weights, four taps
 of 4 pixels and 2 channels take 16 SMLAD and 10 instructions to load and unpack.
 
+Weights of 4 bits are never extended: one AND brings two of them to the top of two
+halfwords, where they count 4096 times, sign included. A word holds four taps of both
+channels; two taps of 3 pixels and 2 channels take 6 SMLAD, 1 LDR, 2 AND and 1 LDM. The
+sums are shifted back as they are added to the bias, so they must lie within 20 bits.
+
     void f(const int8_t *input, int8_t *output, void *scratch, const uint32_t *stream)
 """
 
@@ -17,9 +22,13 @@ from jaxtyping import Int64
 
 from triptych.engine.thumb.assembly import Assembly, pair
 from triptych.engine.thumb.finish import Channels, Clamp, emit_clamp, emit_scale
+from triptych.graph import int4
 
 LAST = 1 << 31  # beside the shifts of the last channels: ASR reads the lowest byte alone
+TOPS = 0xF000F000  # the highest four bits of two halfwords
+MAX_INT4_SUM = 1 << 19  # of products without the bias
 WIDEN_UNROLL = 4  # steps
+Step = Callable[[Assembly, list[str], int, int, list[str] | None], None]
 
 # frame of a convolution, from the stack pointer
 INPUT, OUTPUT, BUFFER, STREAM, GROUPS, BUFFER_END = range(0, 24, 4)
@@ -29,13 +38,18 @@ INPUT, OUTPUT, BUFFER, STREAM, GROUPS, BUFFER_END = range(0, 24, 4)
 class Blocking:
     """How a layer is cut: what the scheduler chooses."""
 
-    wide: bool = True  # int16 weights and whole words of constants: twice the flash, fewer instructions
+    bits: int = 16  # of a weight in flash; with 16 constants are whole words: most flash, fewest instructions
     pixels: int = 4
     unroll: int = 12  # steps of four taps
 
     def by_halves(self, pixels: int) -> bool:
         """Whether a group of `pixels` lies as all even pairs, then all odd ones, or else pixel by pixel."""
-        return self.wide or pixels == 4
+        return not self.doubles or pixels == 4
+
+    @property
+    def doubles(self) -> bool:
+        """Whether activations are doubled instead of weights: 2 * (value + 128)."""
+        return self.bits == 8
 
 
 @dataclass(frozen=True)
@@ -54,7 +68,7 @@ class Shape:
 def stream_of(channels: Channels, order: Int64[np.ndarray, " taps"], blocking: Blocking) -> list[int]:
     """Constants in the order in which the kernel reads them; `order` gives the tap at each place, or -1."""
     weight = np.where(order >= 0, channels.weight[:, order], 0)
-    bias: list[int] = (channels.bias - (0 if blocking.wide else 256 * weight.sum(axis=1))).tolist()
+    bias: list[int] = (channels.bias - (256 * weight.sum(axis=1) if blocking.doubles else 0)).tolist()
     multiplier: list[int] = channels.multiplier.tolist()
     shift: list[int] = channels.shift.tolist()
     rows: list[list[int]] = weight.tolist()
@@ -62,8 +76,9 @@ def stream_of(channels: Channels, order: Int64[np.ndarray, " taps"], blocking: B
     for first in range(0, len(rows), 2):
         block = range(first, min(first + 2, len(rows)))
         last = LAST if first + 2 >= len(rows) // 2 * 2 else 0
-        out += [bias[c] for c in block] + _weights([rows[c] for c in block], blocking)
-        if blocking.wide:
+        biases, weights = [bias[c] for c in block], _weights([rows[c] for c in block], blocking)
+        out += weights + biases if blocking.bits == int4.BITS else biases + weights
+        if blocking.bits == 16:
             for c in block:
                 out += [multiplier[c], channels.clamp.offset << shift[c], shift[c]]
             out[-1] |= last
@@ -75,19 +90,27 @@ def stream_of(channels: Channels, order: Int64[np.ndarray, " taps"], blocking: B
 
 def stream_bytes(shape: Shape, blocking: Blocking) -> int:
     """Bytes of the stream of a layer."""
-    weights = shape.taps * shape.channels * (2 if blocking.wide else 1)
-    return (
-        weights + 16 * shape.channels
-        if blocking.wide
-        else weights + 8 * shape.channels + 4 * -(-shape.channels // 2)
-    )
+    if blocking.bits == 16:
+        return (2 * shape.taps + 16) * shape.channels
+    pairs = -(-shape.channels // 2)
+    weights = shape.taps * (pairs if blocking.bits == int4.BITS else shape.channels)
+    return weights + 8 * shape.channels + 4 * pairs
 
 
 def _weights(rows: list[list[int]], blocking: Blocking) -> list[int]:
     starts = range(0, len(rows[0]), 4)
-    if blocking.wide:
+    if blocking.bits == 16:
         return [pair(2 * w[k + i], 2 * w[k + i + 2]) for k in starts for i in (0, 1) for w in rows]
+    if blocking.bits == int4.BITS:
+        return [_four_taps([w[k : k + 4] for w in rows]) for k in starts]
     return [int.from_bytes(bytes(v & 0xFF for v in w[k : k + 4]), "little") for k in starts for w in rows]
+
+
+def _four_taps(rows: list[list[int]]) -> int:
+    """Four taps of one or two channels in one word: pairs as of int16, each in its own four bits."""
+    both = [*rows, [0] * 4][:2]
+    pairs = [pair(w[i] & 0xF, w[i + 2] & 0xF) for i in (0, 1) for w in both]
+    return sum(each << 4 * place for place, each in enumerate(pairs))
 
 
 def emit_group(code: Assembly, shape: Shape, blocking: Blocking, pixels: int) -> None:
@@ -106,16 +129,37 @@ def emit_channels(code: Assembly, shape: Shape, blocking: Blocking, pixels: int,
     """One or two output channels of a group; r1 walks the stream. Leaves the shift word in r3."""
     sums = [f"r{4 + index}" for index in range(pixels * count)]
     code(f"ldr r0, [sp, #{BUFFER}]")
-    bias = sums[-count:]
-    code(f"ldrd {bias[0]}, {bias[1]}, [r1], #8" if count == 2 else f"ldr {bias[0]}, [r1], #4")
-    step = _wide_step if blocking.wide else _packed_halves if blocking.by_halves(pixels) else _packed_step
+    bias = [] if blocking.bits == int4.BITS else sums[-count:]
+    if bias:
+        code(f"ldrd {bias[0]}, {bias[1]}, [r1], #8" if count == 2 else f"ldr {bias[0]}, [r1], #4")
+    else:
+        code(f"mov r11, #{TOPS:#x}")
+    step = _step_of(blocking, pixels)
     unroll = blocking.unroll if pixels >= 3 else min(blocking.unroll, 2)
     _emit_steps(code, shape.steps, unroll, lambda source: step(code, sums, pixels, count, source), bias)
-    (_finish_wide if blocking.wide else _finish_packed)(code, sums, count, shape.clamp)
+    if not bias:
+        _shift_back(code, sums, count)
+    (_finish_wide if blocking.bits == 16 else _finish_packed)(code, sums, count, shape.clamp)
     code(f"ldr lr, [sp, #{OUTPUT}]")
     places = [(sums[p * count + c], p * shape.channels + c) for p in range(pixels) for c in range(count)]
     code.store_bytes(places, "lr", "r12")
     code(f"adds lr, #{count}", f"str lr, [sp, #{OUTPUT}]")
+
+
+def _step_of(blocking: Blocking, pixels: int) -> Step:
+    """Four taps of a group, as the bits of its weights ask for."""
+    if blocking.bits == 16:
+        return _wide_step
+    if blocking.bits == int4.BITS:
+        return _int4_step
+    return _packed_halves if blocking.by_halves(pixels) else _packed_step
+
+
+def _shift_back(code: Assembly, sums: list[str], count: int) -> None:
+    """Doubled accumulators with their bias, from products of weights 4096 times too large."""
+    code("ldrd r2, r3, [r1], #8" if count == 2 else "ldr r2, [r1], #4")
+    for channel, bias in enumerate(["r2", "r3"][:count]):
+        code(*[f"add {value}, {bias}, {value}, asr #11" for value in sums[channel::count]])
 
 
 def _finish_wide(code: Assembly, sums: list[str], count: int, clamp: Clamp) -> None:
@@ -142,7 +186,7 @@ def _finish_packed(code: Assembly, sums: list[str], count: int, clamp: Clamp) ->
 def _emit_steps(
     code: Assembly, steps: int, unroll: int, emit: Callable[[list[str] | None], None], bias: list[str]
 ) -> None:
-    """`steps` times four taps, the first from the bias; in a loop where they are more than `unroll`."""
+    """`steps` times four taps, the first from `bias` or from zero; in a loop where they exceed `unroll`."""
     peeled = steps if steps <= unroll else steps % unroll or unroll
     emit(bias)
     for _ in range(peeled - 1):
@@ -161,6 +205,16 @@ def _wide_step(code: Assembly, sums: list[str], pixels: int, count: int, source:
     weights = ["r12", "lr"][:count]
     for half in range(2):
         code("ldrd r12, lr, [r1], #8" if count == 2 else "ldr r12, [r1], #4")
+        _multiply_all(code, sums, pixels, weights, source if half == 0 else None)
+
+
+def _int4_step(code: Assembly, sums: list[str], pixels: int, count: int, source: list[str] | None) -> None:
+    """Two pairs of taps out of one word, which is loaded twice: no register is left for it."""
+    for half, advance in enumerate(["", ", #4"]):
+        code(f"ldr lr, [r1]{advance}")
+        weights, shifts = ["r12", "lr"][:count], (12 - 8 * half, 8 - 8 * half)
+        for weight, shift in zip(weights, shifts, strict=False):
+            code(f"and {weight}, r11, lr{f', lsl #{shift}' if shift else ''}")
         _multiply_all(code, sums, pixels, weights, source if half == 0 else None)
 
 
@@ -216,17 +270,20 @@ def _multiply(
     count = len(pairs)
     for channel, (weight, value) in enumerate(pairs):
         total = sums[pixel * count + channel]
-        code(f"smlad {total}, {weight}, {value}, {source[channel] if source else total}")
+        if source == []:
+            code(f"smuad {total}, {weight}, {value}")
+        else:
+            code(f"smlad {total}, {weight}, {value}, {source[channel] if source else total}")
 
 
 def emit_widen(code: Assembly, steps: int, blocking: Blocking, pixels: int, stride: int) -> None:
     """Widen `steps` words of `pixels` pixels from r2 on, `stride` bytes apart, into the buffer.
 
-    Int16 weights are doubled by the generator. With int8 weights the activations
-    are doubled here: 2 * (value + 128), for which the bias makes up.
+    Int16 weights are doubled by the generator, products with 4 bits after the sum. With int8
+    weights the activations are doubled here: 2 * (value + 128), for which the bias makes up.
     """
     code(f"ldr r0, [sp, #{BUFFER}]")
-    if not blocking.wide:
+    if blocking.doubles:
         code.set("r12", 0x01FE01FE)
     whole, rest = divmod(steps, WIDEN_UNROLL)
     with code.loop(whole, "r3"):
@@ -245,7 +302,7 @@ def _widen_steps(code: Assembly, steps: int, blocking: Blocking, pixels: int, st
         for p in reversed(range(pixels)):
             code(f"ldr {odd[p]}, [r2, #{p * stride}]" if p else f"ldr {odd[p]}, [r2], #4")
         for e, o in zip(even, odd, strict=True):
-            if blocking.wide:
+            if not blocking.doubles:
                 code(f"sxtb16 {e}, {o}", f"sxtb16 {o}, {o}, ror #8")
             else:
                 code(f"eor {o}, {o}, #0x80808080", f"and {e}, r12, {o}, lsl #1", f"and {o}, r12, {o}, lsr #7")

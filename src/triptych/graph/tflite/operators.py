@@ -83,7 +83,7 @@ def _same_grid(source: Source, operator: Node, name: str) -> None:
 
 def _weights(source: Source, operator: Node, name: str, axis: int, rank: int) -> dict[str, Any]:
     at = int(operator.inputs[1])
-    weight = source.constant(at, np.int8, name)
+    weight, bits = source.weight(at, name)
     quantization = source.main.tensors[at].quantization
     if len(weight.shape) != rank or np.any(quantization.zeroPoint):
         raise UnsupportedError(
@@ -106,7 +106,7 @@ def _weights(source: Source, operator: Node, name: str, axis: int, rank: int) ->
     )
     if rank == 4 and len(scales) == 1:
         scales = np.repeat(scales, channels)
-    return {"weight": weight, "bias": bias, "weight_scale": scales}
+    return {"weight": weight, "bias": bias, "weight_scale": scales, "weight_bits": bits}
 
 
 def _convolution(

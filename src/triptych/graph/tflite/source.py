@@ -10,6 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from triptych.errors import DataError, UnsupportedError
+from triptych.graph import int4
 from triptych.graph.ops import Quantization, Tensor
 from triptych.graph.tflite.parse import Budget
 from triptych.graph.tflite.tables import CODE, Node, code_of
@@ -86,24 +87,42 @@ class Source:
 
     def constant(self, index: int, dtype: type, name: str) -> NDArray[Any]:
         """Data of a constant tensor that operator `name` reads; a view of the file."""
+        kind = {np.int8: schema.TensorType.INT8, np.int32: schema.TensorType.INT32}[dtype]
+        data, shape = self._data(index, kind, dtype.__name__, name), self.shape(index)
+        values = np.frombuffer(data, np.dtype(dtype).newbyteorder("<"))
+        if values.size != math.prod(shape):
+            raise DataError(f"{self.names[index]!r} holds {values.size} values for shape {list(shape)}")
+        return values.reshape(shape).astype(dtype, copy=False)
+
+    def weight(self, index: int, name: str) -> tuple[NDArray[np.int8], int]:
+        """The weights of operator `name`, of 8 or 4 bits, and which; of 4 bits they are a copy."""
+        if index < 0 or self.main.tensors[index].type != schema.TensorType.INT4:
+            return self.constant(index, np.int8, name), 8
+        data, shape = self._data(index, schema.TensorType.INT4, "int4", name), self.shape(index)
+        count = math.prod(shape)
+        if len(data) != int4.packed_size(count):
+            raise DataError(
+                f"{self.names[index]!r} holds {len(data)} bytes for shape {list(shape)} of int4, which takes "
+                f"{int4.packed_size(count)}"
+            )
+        self.budget.take(count)
+        return int4.unpack(np.frombuffer(data, np.uint8), count).reshape(shape), 4
+
+    def _data(self, index: int, kind: int, wanted: str, name: str) -> NDArray[np.uint8]:
+        """The bytes of a constant tensor of type `kind`, paid for."""
         if index < 0:
             raise UnsupportedError(f"operator {name!r} lacks an input")
         tensor = self.main.tensors[index]
-        kind = {np.int8: schema.TensorType.INT8, np.int32: schema.TensorType.INT32}[dtype]
         if tensor.sparsity is not None or tensor.externalBuffer:
             raise UnsupportedError(f"operator {name!r}: {self.names[index]!r} is sparse or in another file")
         data = self.model.buffers[tensor.buffer].data
         if tensor.type != kind or data is None:
             raise UnsupportedError(
-                f"operator {name!r}: {self.names[index]!r} must be a constant of {dtype.__name__}, "
+                f"operator {name!r}: {self.names[index]!r} must be a constant of {wanted}, "
                 f"but is {type_name(tensor.type)}{' without data' if data is None else ''}"
             )
         self.budget.take(len(data))
-        values = np.frombuffer(data, np.dtype(dtype).newbyteorder("<"))
-        shape = self.shape(index)
-        if values.size != math.prod(shape):
-            raise DataError(f"{self.names[index]!r} holds {values.size} values for shape {list(shape)}")
-        return values.reshape(shape).astype(dtype, copy=False)
+        return data
 
     def integers(self, operator: Node, position: int, name: str) -> list[int]:
         """A constant input that is a parameter: axes, a shape, a size, amounts of padding."""

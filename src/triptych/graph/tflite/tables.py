@@ -48,6 +48,9 @@ CODES: dict[type[Op], tuple[int, int, int]] = {
     Requantize: (CODE.QUANTIZE, 2, OPTIONS.QuantizeOptions),
     Reshape: (CODE.RESHAPE, 1, OPTIONS.ReshapeOptions),
 }
+# with weights of 4 bits; of depthwise it is 7, for which LiteRT's reference kernels are not registered though
+# they compute it
+INT4_VERSION: dict[type[Op], int] = {Conv2D: 7, DepthwiseConv2D: 6, FullyConnected: 10}
 PADV2 = (CODE.PADV2, 2, OPTIONS.PadV2Options)  # a pad with a value of its own
 OPTIONS_OF = {code: kind for code, _, kind in (*CODES.values(), PADV2)}
 OPTIONS_READ = set(OPTIONS_OF.values())

@@ -9,6 +9,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+from triptych.graph import int4
 from triptych.graph.ops import (
     Add,
     Conv2D,
@@ -27,7 +28,16 @@ from triptych.graph.ops import (
     Weighted,
     inputs_of,
 )
-from triptych.graph.tflite.tables import ACTIVATION, CODES, IDENTIFIER, OPTIONS, PADDING, PADV2, Node
+from triptych.graph.tflite.tables import (
+    ACTIVATION,
+    CODES,
+    IDENTIFIER,
+    INT4_VERSION,
+    OPTIONS,
+    PADDING,
+    PADV2,
+    Node,
+)
 
 BUFFER_ALIGNMENT = 16  # what the schema demands of constant data
 
@@ -82,7 +92,7 @@ class _Writer:
         if isinstance(op, Weighted):
             inputs += self.constants(op)
         inputs += self.parameters(op)
-        code, version, kind = PADV2 if isinstance(op, Pad) and op.value is not None else CODES[type(op)]
+        code, version, kind = _code_of(op)
         operator = self.operator((code, version), inputs, self.index[op.output])
         operator.builtinOptionsType, operator.builtinOptions = kind, _options(op, kind)
         return [*before, operator]
@@ -150,8 +160,12 @@ class _Writer:
         axis = 3 if isinstance(op, DepthwiseConv2D) else 0
         weight = _quantization(op.weight_scale, 0, axis)
         bias = _quantization(np.float32(source.scale) * op.weight_scale, 0)
+        packed = op.weight_bits == int4.BITS
+        kind, data = schema.TensorType.INT8, op.weight
+        if packed:
+            kind, data = schema.TensorType.INT4, int4.pack(op.weight.astype(np.int8))
         return [
-            self.tensor(f"{op.name}/weight", op.weight.shape, schema.TensorType.INT8, weight, op.weight),
+            self.tensor(f"{op.name}/weight", op.weight.shape, kind, weight, data),
             self.tensor(f"{op.name}/bias", op.bias.shape, schema.TensorType.INT32, bias, op.bias),
         ]
 
@@ -171,6 +185,16 @@ class _Writer:
             tensor.buffer = len(self.buffers) - 1
         self.tensors.append(tensor)
         return len(self.tensors) - 1
+
+
+def _code_of(op: Op) -> tuple[int, int, int]:
+    """Code, version and kind of options of an operator."""
+    if isinstance(op, Pad) and op.value is not None:
+        return PADV2
+    code, version, kind = CODES[type(op)]
+    if isinstance(op, Weighted) and op.weight_bits == int4.BITS:
+        version = INT4_VERSION[type(op)]
+    return code, version, kind
 
 
 def _code(number: int, version: int) -> Node:
