@@ -15,6 +15,7 @@ from triptych.engine.oracle import run_litert
 from triptych.engine.proof import prove_peak
 from triptych.engine.reference import run
 from triptych.engine.simulate import Run, Simulator
+from triptych.engine.stack import stack_bound
 from triptych.engine.toolchain import build_firmware
 from triptych.errors import MismatchError
 from triptych.graph.cost import count_macs
@@ -72,6 +73,7 @@ def measure(  # noqa: PLR0913  # what to build, what to run, what to expect
     sizes = {
         "arena": image.sizes["model_arena"],
         "stack": on_board.stack,
+        "stack_bound": stack_bound(elf),
         "peak_sram": image.static_sram + on_board.stack,
         "sram_proven": prove_peak(firmware, scratch, board, stack=on_board.stack),
         "flash": image.flash,
