@@ -5,7 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
+import torch
 from mlflow import MlflowClient
+from pytorch_lightning.demos.boring_classes import BoringModel
+from torch.utils.data import DataLoader
 
 from triptych.data.files import write_json
 from triptych.tracking import mlflow as tracking
@@ -144,3 +148,31 @@ def test_history_survives_a_checkpoint(tmp_path: Path):
     resumed.load_state_dict(history.state_dict())
     resumed.write()
     assert (tmp_path / "curves.csv").read_text() == "step,accuracy,loss\n1,,0.5\n10,1,0.25\n"
+
+
+def test_curves_are_written_where_the_resumed_training_was_complete(tmp_path: Path):
+    """A kill between the end of training and the results must not cost the curves."""
+
+    class Logs(BoringModel):
+        def training_step(self, batch: torch.Tensor, batch_idx: int) -> dict[str, torch.Tensor]:
+            loss = self.step(batch)
+            self.log("loss", loss)
+            return {"loss": loss}
+
+    def fit(name: str, resume: Path | None) -> bytes:
+        trainer = pl.Trainer(
+            max_epochs=1,
+            limit_val_batches=0,
+            callbacks=[History(tmp_path / name)],
+            accelerator="cpu",
+            logger=False,
+            enable_progress_bar=False,
+            enable_checkpointing=False,
+        )
+        data = DataLoader(torch.randn(4, 32))  # pyright: ignore[reportArgumentType]  # a tensor is a data set
+        trainer.fit(Logs(), data, ckpt_path=resume, weights_only=True)
+        trainer.save_checkpoint(tmp_path / "last.ckpt")
+        return (tmp_path / name).read_bytes()
+
+    whole = fit("whole.csv", None)
+    assert fit("resumed.csv", tmp_path / "last.ckpt") == whole

@@ -52,7 +52,8 @@ class History(pl.Callback):
             if self.sink and trainer.is_global_zero:
                 self.sink(step, row)
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Also where a resumed fit finds its training complete: Lightning then calls no hook of training."""
         if trainer.is_global_zero:
             self.write()
 
