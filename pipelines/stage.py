@@ -123,8 +123,8 @@ class Stage:
 
         Curves whose file name starts with `private_` are computed on private data
         and stay out of MLflow unless `tracking.private` is on. `checkpoint_every`
-        counts batches. A `strategy` of the module's own gives all its processes the
-        same batches.
+        counts batches. `trainer.devices` holds for modules that bring a `strategy` for
+        several processes; their data modules share out the batches.
         """
         import pytorch_lightning as pl
         from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
@@ -146,9 +146,9 @@ class Stage:
         bars = [TQDMProgressBar(refresh_rate=10)] if hardware.progress_bar else []
         trainer = pl.Trainer(
             accelerator=hardware.accelerator,
-            devices=hardware.devices,
-            strategy=strategy or hardware.strategy,
-            use_distributed_sampler=strategy is None,
+            devices=hardware.devices if strategy else 1,
+            strategy=strategy or "auto",
+            use_distributed_sampler=False,
             max_epochs=epochs,
             logger=False,
             callbacks=[ExactResume(self.config.seed), *callbacks, history, keep, *bars],
@@ -261,6 +261,7 @@ def _set_up_process(config: Config) -> None:
         "ignore", "Using ModelCheckpoint with manual optimization"
     )  # batches are whole steps
     warnings.filterwarnings("ignore", ".*your dataloader is not resumable")  # ours is: data.resume
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view")  # a copy more, with DDP
     torch.set_num_threads(config.trainer.threads)
     seed_everything(config.seed, workers=True, verbose=False)
 

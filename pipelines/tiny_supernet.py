@@ -12,6 +12,7 @@ def main(stage: Stage) -> Metrics:
     from triptych.data.datamodule import SplitDataModule
     from triptych.tiny.files import hold_out, read_space, tensors, write_supernet
     from triptych.tiny.module import SupernetModule
+    from triptych.tiny.processes import strategy
     from triptych.tiny.recalibrate import subnet_accuracy
     from triptych.tiny.schedule import schedule
     from triptych.tiny.supernet import Supernet
@@ -28,7 +29,9 @@ def main(stage: Stage) -> Metrics:
         if phase.sorts:
             supernet.sort_channels()
         module = SupernetModule(supernet, settings, phase, teacher)
-        stage.fit(module, data, epochs=phase.epochs, curves=f"curves/{phase.name}.csv")
+        curves = f"curves/{phase.name}.csv"
+        processes = strategy(config.trainer, settings.batch_size, phase)
+        stage.fit(module, data, epochs=phase.epochs, curves=curves, strategy=processes)
         teacher = teacher or deepcopy(supernet)  # as it is after the first phase
     supernet.cpu()
     write_supernet(stage.out / "supernet.safetensors", supernet)

@@ -1,4 +1,4 @@
-"""Private training over two processes, as a user starts it."""
+"""Training over two processes, as a user starts it."""
 
 import json
 from pathlib import Path
@@ -7,8 +7,10 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.pipelines.conftest import Checkout
+from triptych.data.files import write_json
 
 FORKED = ("tracking.uri=null", "trainer.threads=1", "trainer.devices=2", "private.discriminator.chunk=5")
+SPACE = {"chosen": {"width_mult": 0.5, "resolution": 16}}
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +48,14 @@ def test_two_processes_train_as_one(checkout: Checkout, whole: Path, tmp_path: P
     certificates = [json.loads((tmp_path / run / "certificate.json").read_text()) for run in ("one", "two")]
     assert certificates[0]["epsilon"] == certificates[1]["epsilon"]
     assert certificates[1]["steps"] == 6
+
+
+def test_two_processes_train_a_supernet(checkout: Checkout, whole: Path, tmp_path: Path):
+    """Both phases are forked; that they equal one process is shown in double precision by a unit test."""
+    write_json(whole / "out/tiny/space/space.json", SPACE)
+    checkout.stage("tiny_supernet", f"out={tmp_path}/forked", *FORKED)
+    metrics = json.loads((tmp_path / "forked/metrics.json").read_text())
+    assert metrics["smallest_subnet_accuracy"] > 0.4
+    for phase in ("largest", "random"):
+        curve = (tmp_path / f"forked/curves/{phase}.csv").read_text().splitlines()
+        assert curve[-1].startswith("20,"), "1340 images in batches of 64, shared out"

@@ -43,6 +43,7 @@ def test_every_board_is_valid(board: str):
         ("board.sram=1000", r"board\.sram=1000 must be whole KiB"),
         ("board.cpu=z80", r"board\.cpu=z80 is unknown; choose one of cortex_m4, cortex_m7"),
         ("trainer.accelerator=abacus", r"trainer\.accelerator=abacus is unknown"),
+        ("trainer.devices=2", r"trainer\.threads=2 must be 1 with trainer\.devices=2"),
         ("trainer.threads=0", r"trainer\.threads=0 must be above 0"),
         ("seed=-1", r"seed=-1 must not be negative"),
     ],

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from triptych.config.checks import choice, positive
+from triptych.config.checks import choice, positive, require
 
 
 @dataclass
@@ -10,8 +10,7 @@ class TrainerConfig:
     """Where training runs."""
 
     accelerator: str = "cpu"
-    devices: int = 1
-    strategy: str = "auto"
+    devices: int = 1  # of the supernet and the ensemble; smaller trainings take one
     threads: int = 2
     progress_bar: bool = True
 
@@ -19,6 +18,11 @@ class TrainerConfig:
         choice("trainer.accelerator", self.accelerator, ("cpu", "gpu", "auto"))
         positive("trainer.devices", self.devices)
         positive("trainer.threads", self.threads)
+        require(
+            self.devices == 1 or self.threads == 1,
+            f"trainer.threads={self.threads} must be 1 with trainer.devices={self.devices}: "
+            "processes are forked, threads are not",
+        )
 
 
 @dataclass

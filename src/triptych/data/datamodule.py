@@ -5,7 +5,8 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from triptych.data.prepared import Split
-from triptych.data.resume import EpochSampler
+from triptych.data.processes import ranks
+from triptych.data.resume import EpochSampler, SharedSampler
 
 
 def to_dataset(split: Split) -> TensorDataset:
@@ -14,7 +15,10 @@ def to_dataset(split: Split) -> TensorDataset:
 
 
 class SplitDataModule(pl.LightningDataModule):
-    """Batches of a training split in resumable order, and of an optional validation split."""
+    """Batches of a training split in resumable order, and of an optional validation split.
+
+    Processes that train together share out each training batch, and drop the last partial one.
+    """
 
     def __init__(
         self,
@@ -32,5 +36,8 @@ class SplitDataModule(pl.LightningDataModule):
             self.val_dataloader = lambda: DataLoader(to_dataset(validation), 1024)
 
     def train_dataloader(self) -> DataLoader:
+        if ranks() > 1:
+            shared = SharedSampler(len(self.train), seed=self.seed, batch_size=self.batch_size)
+            return DataLoader(to_dataset(self.train), shared.part, sampler=shared)
         sampler = EpochSampler(len(self.train), seed=self.seed)
         return DataLoader(to_dataset(self.train), self.batch_size, sampler=sampler, drop_last=self.drop_last)

@@ -15,6 +15,8 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Sampler
 
+from triptych.data.processes import rank, ranks
+
 
 def derived_seed(*parts: int) -> int:
     """A 63-bit seed that is a function of `parts` alone (NumPy's SeedSequence)."""
@@ -33,6 +35,10 @@ class EpochSampler(Sampler[int]):
         """Called by Lightning before every epoch."""
         self.epoch = epoch
 
+    def skip_batches(self, batches: int, size: int) -> None:
+        """Leave out the first batches of the loader, which have `size` examples each."""
+        self.skip = batches * size
+
     def __len__(self) -> int:
         return self.length
 
@@ -43,6 +49,31 @@ class EpochSampler(Sampler[int]):
         )
         skip, self.skip = self.skip, 0
         return iter(order[skip:].tolist())
+
+
+class SharedSampler(EpochSampler):
+    """The same order, shared out: of every whole batch the part of this process."""
+
+    def __init__(self, length: int, *, seed: int, batch_size: int) -> None:
+        super().__init__(length, seed=seed)
+        self.batch_size = batch_size
+
+    @property
+    def part(self) -> int:
+        """Examples of a batch in each process."""
+        return self.batch_size // ranks()
+
+    def skip_batches(self, batches: int, size: int) -> None:
+        self.skip = batches * self.batch_size
+
+    def __len__(self) -> int:
+        return self.length // self.batch_size * self.part
+
+    def __iter__(self) -> Iterator[int]:
+        order = list(super().__iter__())
+        whole = len(order) - len(order) % self.batch_size
+        starts = range(rank() * self.part, whole, self.batch_size)
+        return iter([index for start in starts for index in order[start : start + self.part]])
 
 
 class ExactResume(pl.Callback):
@@ -60,7 +91,7 @@ class ExactResume(pl.Callback):
             return
         if isinstance(loader.sampler, EpochSampler):
             done = loop.batch_idx + 1  # batches that the checkpoint covers
-            loader.sampler.skip = done * (loader.batch_size or 1)
+            loader.sampler.skip_batches(done, loader.batch_size or 1)
 
     def on_train_batch_start(
         self,

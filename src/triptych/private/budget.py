@@ -161,8 +161,3 @@ def check_devices(trainer: TrainerConfig, config: PrivateConfig) -> None:
         f"trainer.devices={trainer.devices} must divide private.discriminators={config.discriminators}: "
         "every process trains equally many",
     )
-    require(
-        trainer.devices == 1 or trainer.threads == 1,
-        f"trainer.threads={trainer.threads} must be 1 with trainer.devices={trainer.devices}: "
-        "processes are forked, threads are not",
-    )

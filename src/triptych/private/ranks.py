@@ -15,6 +15,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, distributed
 
 from triptych.config.system import TrainerConfig
+from triptych.data.processes import backend, rank, ranks
 from triptych.private.members import Part, cut
 
 
@@ -29,18 +30,7 @@ def strategy(trainer: TrainerConfig) -> DDPStrategy | None:
     """Processes forked where training starts, so that data and ledger exist once; None for one device."""
     if trainer.devices == 1:
         return None
-    backend = "nccl" if trainer.accelerator == "gpu" else "gloo"
-    return SharedNothing(start_method="fork", process_group_backend=backend)
-
-
-def ranks() -> int:
-    """How many processes train."""
-    return distributed.get_world_size() if distributed.is_initialized() else 1
-
-
-def rank() -> int:
-    """Which of them this one is; 0 releases."""
-    return distributed.get_rank() if distributed.is_initialized() else 0
+    return SharedNothing(start_method="fork", process_group_backend=backend(trainer.accelerator))
 
 
 def parts_of(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from triptych.config.private import PrivateConfig
 from triptych.data.partition import Shards
+from triptych.data.processes import rank
 from triptych.privacy.ledger import Ledger
 from triptych.privacy.noise import RandomSource
 from triptych.privacy.sanitize import sanitize
@@ -20,7 +21,7 @@ from triptych.private.budget import block_norm, terms
 from triptych.private.ensemble import Ensemble, Images
 from triptych.private.losses import input_gradient
 from triptych.private.members import Picked
-from triptych.private.ranks import collect, own, owned, parts_of, rank, spread
+from triptych.private.ranks import collect, own, owned, parts_of, spread
 
 Rows = Float[Tensor, "rows channels height width"]
 RowLabels = Int[Tensor, " rows"]

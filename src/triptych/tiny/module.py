@@ -49,8 +49,8 @@ class SupernetModule(pl.LightningModule):
         logits = self.supernet.forward_all(x, self.draw())
         losses = torch.stack(self._losses(x, labels, logits))
         correct = torch.stack([(each.argmax(1) == labels).float().mean() for each in logits])
-        self.log("loss", losses.mean(), prog_bar=True)
-        self.log("train_accuracy", correct.mean(), prog_bar=True)
+        self.log("loss", losses.mean(), prog_bar=True, sync_dist=True)
+        self.log("train_accuracy", correct.mean(), prog_bar=True, sync_dist=True)
         return losses.sum()
 
     def _losses(self, x: Tensor, labels: Int64[Tensor, " batch"], logits: list[Tensor]) -> list[Tensor]:
@@ -77,7 +77,7 @@ class SupernetModule(pl.LightningModule):
         x, space = to_input(images, self.supernet.space.resolution), self.supernet.space
         for name, arch in (("smallest", space.smallest()), ("largest", space.largest())):
             correct = self.supernet(x, arch).argmax(1) == labels
-            self.log(f"validation_accuracy_{name}", correct.float().mean())
+            self.log(f"validation_accuracy_{name}", correct.float().mean(), sync_dist=True)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401  # Lightning's type
         """SGD with Nesterov momentum and one cosine over all batches; no decay on gains and biases."""

@@ -14,8 +14,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from triptych.data.processes import ranks
 from triptych.tiny.arch import ArchConfig, SearchSpace
 from triptych.tiny.elastic import elastic_conv, sort_order
+from triptych.tiny.processes import normalize_together
 from triptych.tiny.topology import Layer, Unit, classifier, conv_layers, topology
 
 EPSILON = 1e-5  # added to the variance
@@ -121,9 +123,11 @@ class Supernet(nn.Module):
         return self.classifier(x.mean(dim=(2, 3)))
 
     def normalize(self, layer: Layer, y: Tensor, moments: Moments | None) -> Tensor:
-        """Batch normalization by `moments`, or by those of the batch."""
+        """Batch normalization by `moments`, or by those of the batch (of all processes together)."""
         module = self.layer(layer.name)
         gain, bias = module.gain[: layer.outputs], module.bias[: layer.outputs]
+        if moments is None and ranks() > 1:
+            return normalize_together(y, gain, bias, epsilon=EPSILON)
         mean, variance = (None, None) if moments is None else moments
         return F.batch_norm(y, mean, variance, gain, bias, training=moments is None, eps=EPSILON)
 
