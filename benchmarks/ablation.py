@@ -55,6 +55,7 @@ from triptych.graph.ops import (
 )
 from triptych.graph.tflite import read_tflite_file
 from triptych.graph.validate import validate
+from triptych.quantization.requantize import Rounding
 from triptych.report.ablation import FULL, ablation_chart
 
 BOARD = BoardConfig(name="simulated", cpu="cortex_m7", sram=1024 * 1024, flash=2048 * 1024)
@@ -116,8 +117,11 @@ def instructions(
 
 
 def _changed(change: Change) -> emit.Scheduler:
-    def scheduler(graph: Graph, backwards: frozenset[str], *, flash: int) -> dict[str, Kernel]:
-        return {name: change(kernel) for name, kernel in schedule(graph, backwards, flash=flash).items()}
+    def scheduler(
+        graph: Graph, backwards: frozenset[str], *, flash: int, rounding: Rounding
+    ) -> dict[str, Kernel]:
+        chosen = schedule(graph, backwards, flash=flash, rounding=rounding)
+        return {name: change(kernel) for name, kernel in chosen.items()}
 
     return scheduler
 

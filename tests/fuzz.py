@@ -25,7 +25,7 @@ from typing import Any
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from networks import example_graph, inputs_of_size, moving_graph
+from networks import example_graph, in_four_bits, inputs_of_size, moving_graph
 
 from triptych.engine.emit import emit
 from triptych.engine.oracle import run_litert
@@ -212,6 +212,7 @@ def main() -> None:
     parser.add_argument("files", nargs="*", type=Path)
     args = parser.parse_args()
     small = [write_tflite(example_graph(seed)) for seed in range(3)] + [write_tflite(moving_graph())]
+    small.append(write_tflite(in_four_bits(example_graph(3))))
     files = 4 * small + [path.read_bytes() for path in args.files]
     result = campaign(files, args.count, args.seed, args.compare)
     json.dump(result, sys.stdout, indent=1)

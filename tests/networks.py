@@ -1,6 +1,7 @@
 """Random int8 networks: every operator, odd sizes, strides, both paddings, residuals."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from triptych.graph.ops import (
     Graph,
     MaxPool2D,
     Mean,
+    Op,
     Pad,
     Quantization,
     Requantize,
@@ -21,6 +23,7 @@ from triptych.graph.ops import (
     ResizeNearest,
     Softmax,
     Tensor,
+    Weighted,
     output_size,
     paddings_of,
 )
@@ -278,6 +281,19 @@ def example_graph(seed: int = 0) -> Graph:
     logits = tensor("logits", (1, 5), 0.05, 0)
     ops.append(FullyConnected("classifier", mean, logits, **fields((5, 8), 5, 8)))
     return Graph(x, logits, tensors, tuple(ops))
+
+
+def in_four_bits(graph: Graph) -> Graph:
+    """`graph` with its weights divided by 16, their scales as much larger."""
+
+    def divided(op: Op) -> Op:
+        if not isinstance(op, Weighted):
+            return op
+        assert op.weight_scale is not None
+        weight = np.clip(np.rint(op.weight.astype(float) / 16), -8, 7).astype(np.int8)
+        return replace(op, weight=weight, weight_scale=16 * op.weight_scale, weight_bits=4)
+
+    return replace(graph, ops=tuple(map(divided, graph.ops)))
 
 
 def moving_graph() -> Graph:

@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from fuzz import compare, mutate, outcome, time_limit
-from networks import example_graph, moving_graph
+from networks import example_graph, in_four_bits, moving_graph
 
 from triptych.errors import DataError, UnsupportedError
 from triptych.graph.ops import Graph
 from triptych.graph.tflite import read_tflite, write_tflite
 
+GRAPHS = {"example": example_graph(), "moving": moving_graph(), "int4": in_four_bits(example_graph(3))}
 
-@pytest.mark.parametrize("graph", [example_graph(), moving_graph()], ids=["example", "moving"])
+
+@pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
 def test_mutated_files_end_in_a_typed_error_or_in_litert_s_answer(graph: Graph):
     """A file from elsewhere must never crash the generator, nor become firmware that computes otherwise."""
     content, accepted = write_tflite(graph), 0

@@ -1,12 +1,11 @@
 """Weights of four bits, from the file to the board; LiteRT's reference kernels are the judge."""
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from networks import example_graph, inputs_of_size
+from networks import example_graph, in_four_bits, inputs_of_size
 
 from triptych.config.tiny import BoardConfig
 from triptych.deploy import generate
@@ -21,23 +20,10 @@ from triptych.engine.toolchain import BARE, CPU, build_firmware, compile_c
 from triptych.errors import DataError
 from triptych.graph.cost import constant_bytes
 from triptych.graph.memory import plan
-from triptych.graph.ops import Conv2D, Graph, Op, Quantization, Tensor, Weighted
+from triptych.graph.ops import Conv2D, Graph, Quantization, Tensor
 from triptych.graph.tflite import read_tflite, write_tflite
 
 BOARD = BoardConfig(name="stm32f746", cpu="cortex_m7", sram=320 * 1024, flash=1024 * 1024)
-
-
-def in_four_bits(graph: Graph) -> Graph:
-    """`graph` with its weights divided by 16, their scales as much larger."""
-
-    def divided(op: Op) -> Op:
-        if not isinstance(op, Weighted):
-            return op
-        assert op.weight_scale is not None
-        weight = np.clip(np.rint(op.weight.astype(float) / 16), -8, 7).astype(np.int8)
-        return replace(op, weight=weight, weight_scale=16 * op.weight_scale, weight_bits=4)
-
-    return replace(graph, ops=tuple(map(divided, graph.ops)))
 
 
 def pointwise(inputs: int, outputs: int, size: int = 40) -> Graph:

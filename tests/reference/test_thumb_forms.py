@@ -27,6 +27,7 @@ from triptych.graph.ops import (
     output_size,
     paddings_of,
 )
+from triptych.quantization.requantize import Rounding
 
 BOARD = BoardConfig(name="stm32f746", cpu="cortex_m7", sram=320 * 1024, flash=1024 * 1024)
 
@@ -115,30 +116,42 @@ class Chain:
         self.ops.append(Add(self.last, source, other, self.last, self.choose("none", "relu")))
 
 
-def measure(graph: Graph, kernels: dict[str, Kernel], folder: Path, monkeypatch: pytest.MonkeyPatch):
+def measure(
+    graph: Graph,
+    kernels: dict[str, Kernel],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rounding: Rounding,
+):
     """Outputs and instructions on the board, and outputs of the reference."""
     chosen = partial(emit_module.emit, scheduler=lambda *_, **__: kernels)
     monkeypatch.setattr(firmware_module, "emit", chosen)
     images = inputs_of_size(graph, 4)
-    expected = run(graph, images)
-    write_firmware(folder, graph, BOARD, test_input=images[0], test_output=expected[0])
+    expected = run(graph, images, rounding=rounding)
+    write_firmware(folder, graph, BOARD, test_input=images[0], test_output=expected[0], rounding=rounding)
     simulator = Simulator(build_firmware(folder, folder / "a.elf", BOARD), BOARD)
     assert simulator.boot() == 0
     result = simulator.run(images, graph[graph.output].size)
     return result, expected.reshape(result.outputs.shape)
 
 
-@pytest.mark.parametrize("seed", range(6))
+FORMS = [*((seed, "tflite") for seed in range(6)), (6, "single"), (7, "single")]
+
+
+@pytest.mark.parametrize(("seed", "rounding"), FORMS)
 def test_random_forms_equal_the_reference_and_their_count(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, rounding: Rounding
 ):
     """The schedule takes one form of many: each must be exact, and cost what the schedule believes."""
     chain = Chain(seed)
     graph = chain.graph()
     backwards = emit_module.plan(graph).backwards
-    forms = {op.output: kernels_of(graph, op, backwards=op.output in backwards) for op in graph.ops}
+    forms = {
+        op.output: kernels_of(graph, op, backwards=op.output in backwards, rounding=rounding)
+        for op in graph.ops
+    }
     kernels = {name: chain.choose(*each) for name, each in forms.items() if each}
-    result, expected = measure(graph, kernels, tmp_path, monkeypatch)
+    result, expected = measure(graph, kernels, tmp_path, monkeypatch, rounding)
     np.testing.assert_array_equal(result.outputs, expected)
     if len(kernels) == len(graph.ops):
         predicted = sum(emitted(kernel)[0] for kernel in kernels.values())

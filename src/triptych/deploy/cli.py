@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
         "--rounding",
         choices=("tflite", "single"),
         default="tflite",
-        help="twice, as TFLite's reference kernels, or once, as XNNPACK, in portable C (tflite)",
+        help="twice, as TFLite's reference kernels, or once, as XNNPACK (tflite)",
     )
     for key, text in (("sram", "bytes of SRAM"), ("flash", "bytes of flash")):
         made.add_argument(f"--{key}", type=int, help=f"{text}, where yours differs from the board's")

@@ -55,7 +55,7 @@ def generate(  # noqa: PLR0913  # an argument for each option of the command
               random inputs where it is None. The first is the recorded test vector
     check     how many of them run on the simulated board and must equal LiteRT's outputs byte for
               byte; 0 generates without compiling
-    rounding  `tflite` rounds twice as TFLite's reference kernels; `single` once as XNNPACK, in portable C
+    rounding  `tflite` rounds twice as TFLite's reference kernels; `single` once as XNNPACK, LiteRT's default
     progress  is told each of `STEPS` as it begins
 
     Raises DataError or UnsupportedError for the files, BoardError where the board is too small,

@@ -5,23 +5,16 @@ calls alone, at the offsets that `graph/memory.py` planned.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
 
 from triptych.engine.header import comment, model_header
-from triptych.engine.integer import (
-    add_constants,
-    clamp_range,
-    mean_constants,
-    quantization_of,
-    requantization,
-)
 from triptych.engine.thumb.layers import Kernel, Program, layer_of
 from triptych.engine.thumb.schedule import schedule
-from triptych.engine.unweighted import Arrays, unweighted_fields
+from triptych.engine.unweighted import unweighted_fields
+from triptych.engine.weighted import Arrays, Value, weighted_fields
 from triptych.graph import int4
 from triptych.graph.memory import Plan, plan
 from triptych.graph.ops import (
@@ -35,20 +28,17 @@ from triptych.graph.ops import (
     Mean,
     Op,
     Pad,
-    Pool,
     Requantize,
     Reshape,
     ResizeNearest,
     Softmax,
     Weighted,
     inputs_of,
-    paddings_of,
 )
 from triptych.quantization.requantize import Rounding
 
+HEADERS = ("arithmetic.h", "common.h", "dsp.h", "kernels.h")
 FLASH = 1 << 20  # bytes, where no board says otherwise
-CONV2D_BLOCK = 2  # TRIPTYCH_CONV2D_BLOCK of kernels.h
-Value = int | str | tuple[int, ...] | Mapping[str, "Value"]  # of a C initialiser
 Scheduler = Callable[..., dict[str, Kernel]]  # as `schedule`
 KERNELS: dict[type[Op], str] = {
     Conv2D: "conv2d",
@@ -72,29 +62,33 @@ def emit(
     """The sources of `graph` by file name: `model.c`, `model.h`, `model.S` and the C kernels.
 
     Generated code and its constants share `flash` bytes (`thumb/schedule.py`);
-    another `scheduler` serves measurements. It rounds twice: `rounding="single"` is
-    portable C alone.
+    another `scheduler` serves measurements.
 
     Raises UnsupportedError where an operator's arithmetic could overflow.
     """
-    places = plan(graph).tensors
-    kernels = {kernel_of(op) for op in graph.ops if computes(op, places)}
-    names = ["dsp.h", "kernels.h", *(f"{kernel}.c" for kernel in sorted(kernels))]
-    folder = files("triptych.engine") / "kernels"
     program = Program()
-    chosen = scheduler(graph, plan(graph).backwards, flash=flash) if rounding == "tflite" else {}
-    texts = {f"kernels/{name}": (folder / name).read_text() for name in names}
-    if rounding == "single":
-        texts["kernels/kernels.h"] = "#define TRIPTYCH_ROUND_ONCE\n" + texts["kernels/kernels.h"]
+    chosen = scheduler(graph, plan(graph).backwards, flash=flash, rounding=rounding)
     return {
-        "model.c": _model_source(graph, program, chosen),
+        "model.c": _model_source(graph, program, chosen, rounding),
         "model.S": program.text(),
         "model.h": model_header(graph),
-        **texts,
+        **_kernel_files(graph, rounding),
     }
 
 
-def _model_source(graph: Graph, program: Program, kernels: Mapping[str, Kernel]) -> str:
+def _kernel_files(graph: Graph, rounding: Rounding) -> dict[str, str]:
+    """The C kernels that `graph` calls, by file name, with the arithmetic of `rounding`."""
+    places = plan(graph).tensors
+    kernels = {kernel_of(op) for op in graph.ops if computes(op, places)}
+    folder = files("triptych.engine") / "kernels"
+    files_of = {name: folder / name for name in (*HEADERS, *(f"{kernel}.c" for kernel in sorted(kernels)))}
+    if rounding == "single":
+        own = [path for path in (folder / "single").iterdir() if path.name in files_of]
+        files_of |= {path.name: path for path in own}
+    return {f"kernels/{name}": path.read_text() for name, path in files_of.items()}
+
+
+def _model_source(graph: Graph, program: Program, kernels: Mapping[str, Kernel], rounding: Rounding) -> str:
     """`model.c`; the functions that it calls on a DSP target, `kernels`, are added to `program`."""
     placed = plan(graph)
     constants: list[str] = []
@@ -105,12 +99,15 @@ def _model_source(graph: Graph, program: Program, kernels: Mapping[str, Kernel])
             continue
         title = f"/* {index}: {type(op).__name__} {comment(op.name)} -> {list(graph[op.output].shape)} */"
         backwards = op.output in placed.backwards
-        declared, call = _constants(graph, op, symbol, backwards=backwards), _call(op, placed, symbol)
+        declared, call = (
+            _constants(graph, op, symbol, rounding, backwards=backwards),
+            _call(op, placed, symbol),
+        )
         if op.output not in kernels:
             constants += [title, *declared, ""]
             calls.append(call)
             continue
-        layer = layer_of(graph, op, kernels[op.output])
+        layer = layer_of(graph, op, kernels[op.output], rounding)
         name = program.add(f"{symbol}_stream", layer)
         stream = [f"extern const uint32_t {symbol}_stream[];", f"triptych_generated {name};"]
         constants += [title, "#ifdef TRIPTYCH_THUMB", *stream, "#else", *declared, "#endif", ""]
@@ -164,169 +161,18 @@ def _call(op: Op, placed: Plan, symbol: str) -> str:
     return f"    triptych_{kernel_of(op)}({arguments});"
 
 
-def _constants(graph: Graph, op: Op, symbol: str, *, backwards: bool) -> list[str]:
+def _constants(graph: Graph, op: Op, symbol: str, rounding: Rounding, *, backwards: bool) -> list[str]:
     """Declarations of the arrays and the parameter block of one operator."""
     arrays: Arrays = {}
-    match op:
-        case Conv2D():
-            fields = _conv2d(graph, op, symbol, arrays)
-            fields["backwards"] = int(backwards)
-        case DepthwiseConv2D():
-            fields = _depthwise_conv2d(graph, op, symbol, arrays)
-        case FullyConnected():
-            fields = _fully_connected(graph, op, symbol, arrays)
-        case Add():
-            fields = _add(graph, op)
-        case AveragePool2D() | MaxPool2D():
-            fields = _pool2d(graph, op)
-        case Mean():
-            fields = _mean(graph, op)
-        case Pad() | Requantize() | Reshape() | ResizeNearest() | Softmax():
-            fields = unweighted_fields(graph, op, symbol, arrays)
+    if isinstance(op, Weighted):
+        fields = weighted_fields(graph, op, symbol, arrays, rounding)
+    else:
+        fields = unweighted_fields(graph, op, symbol, arrays, rounding)
+    if isinstance(op, Conv2D):
+        fields["backwards"] = int(backwards)
     lines = [_array(f"{symbol}_{name}", values) for name, values in arrays.items()]
     block = f"static const triptych_{KERNELS[type(op)]}_op {symbol} = {_initialiser(fields)};"
     return [*lines, block]
-
-
-def _conv2d(graph: Graph, op: Conv2D, symbol: str, arrays: Arrays) -> dict[str, Value]:
-    out, _, _, channels = op.weight.shape
-    blocked = _blocked(op.weight.astype(np.int8).reshape(out, -1, channels))
-    arrays["weight"] = _dense(op) if op.weight_bits == int4.BITS else blocked
-    padded = _is_padded(graph, op)
-    if padded:
-        arrays["padding"] = np.full(channels, quantization_of(graph, op.input).zero_point, np.int8)
-    return {
-        "window": _window(graph, op, op.weight.shape[1:3]),
-        "output": _output(graph, op, symbol, arrays),
-        "weight": f"{symbol}_weight",
-        "padding": f"{symbol}_padding" if padded else 0,
-        "input_channels": channels,
-        "output_channels": out,
-    }
-
-
-def _depthwise_conv2d(graph: Graph, op: DepthwiseConv2D, symbol: str, arrays: Arrays) -> dict[str, Value]:
-    arrays["weight"] = _dense(replace(op, weight=np.moveaxis(op.weight[0], 2, 0)))
-    return {
-        "window": _window(graph, op, op.weight.shape[1:3]),
-        "output": _output(graph, op, symbol, arrays),
-        "weight": f"{symbol}_weight",
-        "channels": len(op.bias),
-        "input_zero_point": quantization_of(graph, op.input).zero_point,
-        "int4": int(op.weight_bits == int4.BITS),
-    }
-
-
-def _fully_connected(graph: Graph, op: FullyConnected, symbol: str, arrays: Arrays) -> dict[str, Value]:
-    arrays["weight"] = _dense(op)
-    return {
-        "output": _output(graph, op, symbol, arrays),
-        "weight": f"{symbol}_weight",
-        "features": op.weight.shape[1],
-        "outputs": op.weight.shape[0],
-        "int4": int(op.weight_bits == int4.BITS),
-    }
-
-
-def _dense(op: Weighted) -> NDArray[np.int8]:
-    """Weights one after the other, those of 4 bits two a byte."""
-    weight = op.weight.astype(np.int8)
-    return int4.pack(weight).view(np.int8) if op.weight_bits == int4.BITS else weight
-
-
-def _add(graph: Graph, op: Add) -> dict[str, Value]:
-    constants = add_constants(graph, op)
-    output = quantization_of(graph, op.output)
-    low, high = clamp_range(op.activation, output)
-    return {
-        "size": graph[op.output].size,
-        "zero_point": tuple(quantization_of(graph, name).zero_point for name in inputs_of(op)),
-        "multiplier": constants.multiplier,
-        "shift": constants.shift,
-        "output_zero_point": output.zero_point,
-        "output_multiplier": constants.output_multiplier,
-        "output_shift": constants.output_shift,
-        "low": low,
-        "high": high,
-    }
-
-
-def _pool2d(graph: Graph, op: Pool) -> dict[str, Value]:
-    low, high = clamp_range(op.activation, quantization_of(graph, op.output))
-    window = _window(graph, op, op.window)
-    return {"window": window, "channels": graph[op.input].shape[3], "low": low, "high": high}
-
-
-def _mean(graph: Graph, op: Mean) -> dict[str, Value]:
-    count, multiplier, shift = mean_constants(graph, op)
-    _, height, width, channels = graph[op.input].shape
-    low, high = clamp_range(op.activation, quantization_of(graph, op.output))
-    return {
-        "height": height,
-        "width": width,
-        "channels": channels,
-        "over_rows": int(1 in op.axes),
-        "over_columns": int(2 in op.axes),
-        "bias": -count * quantization_of(graph, op.input).zero_point,
-        "multiplier": multiplier,
-        "shift": shift,
-        "zero_point": quantization_of(graph, op.output).zero_point,
-        "low": low,
-        "high": high,
-    }
-
-
-def _blocked(weight: NDArray[np.int8]) -> NDArray[np.int8]:
-    """[out, taps, in] in the order of `kernels.h`: two output channels side by side, then the rest."""
-    out, taps, channels = weight.shape
-    whole, fours = out - out % CONV2D_BLOCK, channels - channels % 4
-    blocks = weight[:whole].reshape(whole // CONV2D_BLOCK, CONV2D_BLOCK, taps, channels)
-    runs = blocks[..., :fours].reshape(*blocks.shape[:3], fours // 4, 4).transpose(0, 2, 3, 1, 4)
-    rest = blocks[..., fours:].transpose(0, 2, 3, 1)
-    side_by_side = [
-        part.reshape(len(blocks), taps, CONV2D_BLOCK * count)
-        for part, count in ((runs, fours), (rest, channels - fours))
-    ]
-    return np.concatenate([np.concatenate(side_by_side, axis=2).ravel(), weight[whole:].ravel()])
-
-
-def _is_padded(graph: Graph, op: Conv2D) -> bool:
-    paddings = paddings_of(graph[op.input].shape[1:3], op.weight.shape[1:3], op.stride, op.padding)
-    return paddings != ((0, 0), (0, 0))
-
-
-def _window(graph: Graph, op: Conv2D | DepthwiseConv2D | Pool, kernel: tuple[int, ...]) -> dict[str, Value]:
-    size = graph[op.input].shape[1:3]
-    before = [pair[0] for pair in paddings_of(size, kernel, op.stride, op.padding)]
-    names = ("input", "output", "kernel", "stride")
-    pairs = zip(names, (size, graph[op.output].shape[1:3], kernel, op.stride), strict=True)
-    fields: dict[str, Value] = {}
-    for name, (height, width) in pairs:
-        fields |= {f"{name}_height": height, f"{name}_width": width}
-    return {**fields, "pad_top": before[0], "pad_left": before[1]}
-
-
-def _output(graph: Graph, op: Weighted, symbol: str, arrays: Arrays) -> dict[str, Value]:
-    factors = requantization(graph, op)
-    output = quantization_of(graph, op.output)
-    low, high = clamp_range(op.activation, output)
-    arrays["bias"] = _folded_bias(graph, op)
-    arrays["multiplier"] = factors.multiplier.astype(np.int32)
-    arrays["shift"] = factors.shift.astype(np.int8)
-    return {
-        **{name: f"{symbol}_{name}" for name in ("bias", "multiplier", "shift")},
-        "zero_point": output.zero_point,
-        "low": low,
-        "high": high,
-    }
-
-
-def _folded_bias(graph: Graph, op: Weighted) -> NDArray[np.int32]:
-    """Bias with the input's zero point folded in, so that inner loops multiply raw bytes."""
-    channel = 3 if isinstance(op, DepthwiseConv2D) else 0
-    weight = np.moveaxis(op.weight.astype(np.int64), channel, 0).reshape(len(op.bias), -1)
-    folded = op.bias.astype(np.int64) - quantization_of(graph, op.input).zero_point * weight.sum(axis=1)
-    return folded.astype(np.int32)
 
 
 def _array(name: str, values: NDArray[np.integer] | NDArray[np.float32]) -> str:
@@ -346,6 +192,8 @@ def _initialiser(value: Value, indent: str = "") -> str:
         inner = indent + "    "
         fields = (f"{inner}.{name} = {_initialiser(field, inner)}," for name, field in value.items())
         return "\n".join(["{", *fields, f"{indent}}}"])
+    if isinstance(value, float):
+        return f"{value.hex()}f"
     if isinstance(value, Iterable) and not isinstance(value, str):
         return "{" + ", ".join(map(str, value)) + "}"
     return str(value)

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64
 from numpy.typing import NDArray
 
 from triptych.errors import UnsupportedError
@@ -20,6 +20,7 @@ from triptych.graph.ops import (
     FullyConnected,
     Graph,
     Mean,
+    Pad,
     Quantization,
     Requantize,
     Weighted,
@@ -36,6 +37,7 @@ class Requantization:
 
     multiplier: Int64[np.ndarray, " out"]
     shift: Int64[np.ndarray, " out"]
+    scale: Float32[np.ndarray, " out"]  # the same as a float, for `rounding="single"`
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ def requantization(graph: Graph, op: Weighted) -> Requantization:
     source, output = quantization_of(graph, op.input), quantization_of(graph, op.output)
     channels = len(op.bias)
     multiplier, shift = _factors(op, source, output)
-    result = Requantization(np.broadcast_to(multiplier, channels), np.broadcast_to(shift, channels))
+    scale = np.float32(source.scale) * _weight_scale(op) / np.float32(output.scale)
+    result = Requantization(*(np.broadcast_to(each, channels) for each in (multiplier, shift, scale)))
     largest, allowed = _largest_accumulators(op), INT32_MAX >> np.maximum(result.shift, 0)
     for channel in np.flatnonzero(largest > allowed)[:1]:
         raise UnsupportedError(
@@ -86,12 +89,17 @@ def requantization(graph: Graph, op: Weighted) -> Requantization:
 def _factors(
     op: Weighted, source: Quantization, output: Quantization
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    assert op.weight_scale is not None, f"operator {op.name!r} is not quantized"
-    if isinstance(op, FullyConnected) and len(op.weight_scale) == 1:
+    scales = _weight_scale(op)
+    if isinstance(op, FullyConnected) and len(scales) == 1:
         # one scale for all: TFLite forms the product of scales in float32
-        product = np.float32(source.scale) * op.weight_scale
+        product = np.float32(source.scale) * scales
         return output_multipliers(1.0, product, output.scale)
-    return output_multipliers(source.scale, op.weight_scale, output.scale)
+    return output_multipliers(source.scale, scales, output.scale)
+
+
+def _weight_scale(op: Weighted) -> Float32[np.ndarray, " scales"]:
+    assert op.weight_scale is not None, f"operator {op.name!r} is not quantized"
+    return op.weight_scale
 
 
 def _largest_accumulators(op: Weighted) -> NDArray[np.int64]:
@@ -146,3 +154,8 @@ def requantize_constants(graph: Graph, op: Requantize) -> tuple[int, int]:
             f"{source}; that overflows int32"
         )
     return multiplier, shift
+
+
+def pad_value(graph: Graph, op: Pad) -> int:
+    """What `op` fills with: its own value, or the real zero."""
+    return quantization_of(graph, op.output).zero_point if op.value is None else op.value

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from triptych.engine.integer import clamp_range, quantization_of, requantization
-from triptych.engine.reference import compute
+from triptych.engine.reference import compute, finish_sums
 from triptych.graph.ops import (
     Conv2D,
     DepthwiseConv2D,
@@ -25,7 +25,7 @@ from triptych.graph.ops import (
     inputs_of,
     paddings_of,
 )
-from triptych.quantization.requantize import Rounding, requantize
+from triptych.quantization.requantize import Rounding
 
 Ends = Int64[np.ndarray, " _"]
 Interval = tuple[Ends, Ends]  # least and largest value of each channel, the last axis
@@ -81,9 +81,7 @@ def _sums(graph: Graph, op: Weighted, interval: Interval) -> tuple[Ends, Ends]:
 
 def _finish(graph: Graph, op: Weighted, sums: Ends, rounding: Rounding) -> Ends:
     factors = requantization(graph, op)
-    how = "single" if isinstance(op, FullyConnected) else rounding
-    scaled = requantize(sums, multiplier=factors.multiplier, shift=factors.shift, rounding=how)
-    return scaled + quantization_of(graph, op.output).zero_point
+    return finish_sums(op, sums, factors, rounding) + quantization_of(graph, op.output).zero_point
 
 
 def is_padded(graph: Graph, op: Conv2D | DepthwiseConv2D) -> bool:

@@ -2,7 +2,8 @@
 
 `rounding="tflite"` is what LiteRT 2.3's reference kernels do: convolutions and
 Add round twice, FullyConnected once (measured: 30,000 of 30,000 outputs equal,
-96 different under double rounding). `"single"` rounds once everywhere.
+96 different under double rounding). `"single"` is what LiteRT does by default
+(`engine/single.py`).
 
 Sums are matrix products in float64, exact because every accumulator stays far
 below 2**53. Source: tensorflow/lite/kernels/internal/reference/integer_ops.
@@ -15,15 +16,17 @@ import numpy as np
 from jaxtyping import Float64, Int8, Int64
 
 from triptych.engine.integer import (
+    Requantization,
     add_constants,
     clamp_range,
     mean_constants,
+    pad_value,
     quantization_of,
     requantization,
     requantize_constants,
 )
+from triptych.engine.single import add_once, mean_once, requantize_real, rescale_once, softmax_once
 from triptych.engine.softmax import normalise, softmax_table
-from triptych.engine.unweighted import pad_value
 from triptych.graph.ops import (
     Add,
     AveragePool2D,
@@ -46,6 +49,7 @@ from triptych.graph.ops import (
 )
 from triptych.quantization.requantize import Rounding, requantize
 
+Unweighted = Add | AveragePool2D | MaxPool2D | Mean | Requantize | Softmax | Pad | ResizeNearest | Reshape
 SOFTMAX_ZERO_POINT = -128  # TFLite's quantization specification
 CHUNK = 256  # inputs at once: bounds the memory of intermediate sums
 
@@ -78,35 +82,64 @@ def compute(
     graph: Graph, op: Op, values: dict[str, Values], rounding: Rounding
 ) -> Int64[np.ndarray, "n ..."]:
     """The output of one operator before the clamp of its activation, from the `values` of its inputs."""
+    if isinstance(op, Weighted):
+        return _weighted(graph, op, values[op.input], rounding)
+    if rounding == "single" and isinstance(op, Add | Mean | Requantize | Softmax):
+        return _once(graph, op, values)
+    return _unweighted(graph, op, values)
+
+
+def _unweighted(graph: Graph, op: Unweighted, values: dict[str, Values]) -> Int64[np.ndarray, "n ..."]:
     x = values[op.input]
-    if isinstance(op, Add):
-        return _add(graph, op, x, values[op.other], rounding)
-    if isinstance(op, AveragePool2D):
-        return _average(op, x)
-    if isinstance(op, MaxPool2D):
-        return _maximum(op, x)
-    if isinstance(op, Mean):
-        return _mean(graph, op, x, rounding)
-    if isinstance(op, Pad | ResizeNearest | Reshape):
-        return _move(graph, op, x)
-    if isinstance(op, Requantize):
-        return _requantize(graph, op, x, rounding)
-    if isinstance(op, Softmax):
-        return _softmax(graph, op, x)
-    return _weighted(graph, op, x, rounding)
+    match op:
+        case Add():
+            return _add(graph, op, x, values[op.other])
+        case AveragePool2D():
+            return _average(op, x)
+        case MaxPool2D():
+            return _maximum(op, x)
+        case Mean():
+            return _mean(graph, op, x)
+        case Requantize():
+            return _requantize(graph, op, x)
+        case Softmax():
+            return _softmax(graph, op, x)
+        case _:
+            return _move(graph, op, x)
+
+
+def _once(
+    graph: Graph, op: Add | Mean | Requantize | Softmax, values: dict[str, Values]
+) -> Int64[np.ndarray, "n ..."]:
+    """What `rounding="single"` computes otherwise besides sums of products."""
+    x = values[op.input].astype(np.int64)
+    match op:
+        case Add():
+            return add_once(graph, op, x, values[op.other].astype(np.int64))
+        case Mean():
+            return mean_once(graph, op, x)
+        case Requantize():
+            return rescale_once(graph, op, x)
+        case Softmax():
+            return softmax_once(graph, op, x) + SOFTMAX_ZERO_POINT
 
 
 def _weighted(graph: Graph, op: Weighted, x: Values, rounding: Rounding) -> Int64[np.ndarray, "n ..."]:
     centred = x.astype(np.float64) - quantization_of(graph, op.input).zero_point
     sums = SUMS[type(op)](op, centred) + op.bias
     factors = requantization(graph, op)
-    scaled = requantize(
-        sums.astype(np.int64),
-        multiplier=factors.multiplier,
-        shift=factors.shift,
-        rounding="single" if isinstance(op, FullyConnected) else rounding,
-    )
+    scaled = finish_sums(op, sums.astype(np.int64), factors, rounding)
     return scaled + quantization_of(graph, op.output).zero_point
+
+
+def finish_sums(
+    op: Weighted, sums: Int64[np.ndarray, "*axes out"], factors: Requantization, rounding: Rounding
+) -> Int64[np.ndarray, "*axes out"]:
+    """Accumulators of `op` as output values, without the zero point."""
+    if rounding == "single":
+        return requantize_real(sums, factors.scale)
+    once = isinstance(op, FullyConnected)
+    return requantize(sums, multiplier=factors.multiplier, shift=factors.shift, once=once)
 
 
 def _convolve(op: Conv2D, x: Sums) -> Sums:
@@ -162,25 +195,23 @@ def _maximum(op: MaxPool2D, x: Values) -> Int64[np.ndarray, "n ..."]:
     return reduce(np.maximum, (window for _, window in windows)).astype(np.int64)
 
 
-def _mean(graph: Graph, op: Mean, x: Values, rounding: Rounding) -> Int64[np.ndarray, "n ..."]:
+def _mean(graph: Graph, op: Mean, x: Values) -> Int64[np.ndarray, "n ..."]:
     count, multiplier, shift = mean_constants(graph, op)
     total = x.astype(np.int64).sum(axis=op.axes, keepdims=True)
     total -= count * quantization_of(graph, op.input).zero_point
-    scaled = requantize(total, multiplier=multiplier, shift=shift, rounding=rounding)
+    scaled = requantize(total, multiplier=multiplier, shift=shift)
     return scaled + quantization_of(graph, op.output).zero_point
 
 
-def _add(graph: Graph, op: Add, x: Values, y: Values, rounding: Rounding) -> Int64[np.ndarray, "n ..."]:
+def _add(graph: Graph, op: Add, x: Values, y: Values) -> Int64[np.ndarray, "n ..."]:
     constants = add_constants(graph, op)
     total = np.zeros(x.shape, np.int64)
     for value, name, multiplier, shift in zip(
         (x, y), (op.input, op.other), constants.multiplier, constants.shift, strict=True
     ):
         raised = (value.astype(np.int64) - quantization_of(graph, name).zero_point) << 20
-        total += requantize(raised, multiplier=multiplier, shift=shift, rounding=rounding)
-    result = requantize(
-        total, multiplier=constants.output_multiplier, shift=constants.output_shift, rounding=rounding
-    )
+        total += requantize(raised, multiplier=multiplier, shift=shift)
+    result = requantize(total, multiplier=constants.output_multiplier, shift=constants.output_shift)
     return result + quantization_of(graph, op.output).zero_point
 
 
@@ -197,10 +228,10 @@ def _move(graph: Graph, op: Pad | ResizeNearest | Reshape, x: Values) -> Int64[n
     return wide[:, rows][:, :, columns]
 
 
-def _requantize(graph: Graph, op: Requantize, x: Values, rounding: Rounding) -> Int64[np.ndarray, "n ..."]:
+def _requantize(graph: Graph, op: Requantize, x: Values) -> Int64[np.ndarray, "n ..."]:
     multiplier, shift = requantize_constants(graph, op)
     centred = x.astype(np.int64) - quantization_of(graph, op.input).zero_point
-    scaled = requantize(centred, multiplier=multiplier, shift=shift, rounding=rounding)
+    scaled = requantize(centred, multiplier=multiplier, shift=shift)
     return scaled + quantization_of(graph, op.output).zero_point
 
 

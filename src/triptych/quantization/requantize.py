@@ -2,10 +2,11 @@
 
 A positive real factor is `multiplier * 2**(shift - 31)` with a Q31 multiplier.
 Two roundings exist in the field: `tflite` rounds twice (gemmlowp; TFLite's
-reference kernels and CMSIS-NN), `single` rounds once, ties towards +infinity
-(XNNPACK, onnxruntime). Source: Jacob et al., "Quantization and Training of Neural
-Networks for Efficient Integer-Arithmetic-Only Inference" (CVPR 2018), section 2.2
-and appendix B; tensorflow/lite/kernels/internal/quantization_util.cc.
+reference kernels and CMSIS-NN), in matrix products once, ties towards +infinity;
+`single` rounds a float32 product once (XNNPACK, onnxruntime; `engine/single.py`).
+Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient
+Integer-Arithmetic-Only Inference" (CVPR 2018), section 2.2 and appendix B;
+tensorflow/lite/kernels/internal/quantization_util.cc.
 """
 
 import math
@@ -48,9 +49,9 @@ def requantize(
     *,
     multiplier: Integer[np.ndarray, " scales"] | int,
     shift: Integer[np.ndarray, " scales"] | int,
-    rounding: Rounding = "tflite",
+    once: bool = False,
 ) -> NDArray[np.int64]:
-    """`acc * multiplier * 2**(shift - 31)` rounded; bit-exact with the generated C.
+    """`acc * multiplier * 2**(shift - 31)` rounded twice, or once; bit-exact with the generated C.
 
     acc         int32 values; `acc * 2**shift` must fit int32 where shift > 0
     multiplier  Q31, 0 or in [2**30, 2**31); one, or one for each channel (the last axis)
@@ -58,7 +59,7 @@ def requantize(
     """
     wide = acc.astype(np.int64)
     shift = np.atleast_1d(np.asarray(shift, np.int64))
-    if rounding == "single":
+    if once:
         right = 31 - shift
         return (wide * multiplier + (np.int64(1) << (right - 1))) >> right
     left = np.maximum(shift, 0)

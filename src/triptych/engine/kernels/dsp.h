@@ -19,7 +19,8 @@
  * -DTRIPTYCH_C_KERNELS takes the C kernels, with the DSP extension.
  */
 #if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && !defined(__ARM_BIG_ENDIAN) && \
-    !defined(TRIPTYCH_PORTABLE) && !defined(TRIPTYCH_C_KERNELS)
+    !defined(TRIPTYCH_PORTABLE) && !defined(TRIPTYCH_C_KERNELS) &&                            \
+    (!defined(TRIPTYCH_ROUND_ONCE) || defined(__ARM_FP))
 #define TRIPTYCH_THUMB
 #endif
 

@@ -1,6 +1,5 @@
 /*
- * Matrix-vector product over the whole, flattened input. Rounds once, as LiteRT 2.3 does here even
- * in its reference kernels.
+ * Matrix-vector product over the whole, flattened input.
  *
  * Scratch  none
  */
@@ -13,7 +12,6 @@ void triptych_fully_connected(const triptych_fully_connected_op *op, const int8_
         const int32_t first = i * op->features, bias = out->bias[i];
         const int32_t sum = op->int4 ? triptych_dot_int4(bias, input, op->weight, first, op->features)
                                      : triptych_dot(bias, input, op->weight + first, op->features);
-        const int32_t value = triptych_requantize_once(sum, out->multiplier[i], out->shift[i]);
-        output[i] = triptych_clamp(value, out->zero_point, out->low, out->high);
+        output[i] = triptych_finish_product(out, i, sum);
     }
 }

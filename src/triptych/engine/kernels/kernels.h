@@ -2,8 +2,7 @@
  * int8 kernels of Triptych: contracts.
  *
  * Layout      activations NHWC, batch 1, one byte an element, no alignment needed
- * Arithmetic  TFLite's, bit-exact with LiteRT's reference kernels: convolutions and Add round
- *             twice, FullyConnected once; all once with TRIPTYCH_ROUND_ONCE, as XNNPACK
+ * Arithmetic  arithmetic.h: how sums become int8
  * Overflow    the generator proves that no accumulator leaves int32
  * Aliasing    input and output are disjoint, unless a kernel says that it works in place or that
  *             they may overlap. Then it handles output pixels in order, and before or while it
@@ -11,13 +10,14 @@
  *             and those of later pixels: forwards the output begins that far below the input that
  *             it never reaches bytes still to be read; backwards (`backwards`), as far above.
  *
- * C99 without a library; right shifts of negative numbers are written portably.
+ * C99 without a library.
  */
 #ifndef TRIPTYCH_KERNELS_H
 #define TRIPTYCH_KERNELS_H
 
 #include <stdint.h>
 
+#include "arithmetic.h"
 #include "dsp.h"
 
 #define TRIPTYCH_OVERLAP_PIXELS 4 /* the planner's distances hold for kernels that take up to so many at once */
@@ -28,14 +28,6 @@ typedef struct {
     int32_t kernel_height, kernel_width, stride_height, stride_width;
     int32_t pad_top, pad_left;
 } triptych_window;
-
-/* From accumulators to int8: one bias, multiplier (Q31) and shift (left, -31..30) a channel. */
-typedef struct {
-    const int32_t *bias; /* the input's zero point is folded in: bias - zero_point * sum(weight) */
-    const int32_t *multiplier;
-    const int8_t *shift;
-    int32_t zero_point, low, high; /* of the output; low and high are the fused activation */
-} triptych_output;
 
 /*
  * Weights of two output channels lie side by side, [block][kernel_height][kernel_width] and for each
@@ -70,12 +62,6 @@ typedef struct {
 } triptych_fully_connected_op;
 
 typedef struct {
-    int32_t size;
-    int32_t zero_point[2], multiplier[2], shift[2]; /* of the two inputs */
-    int32_t output_zero_point, output_multiplier, output_shift, low, high;
-} triptych_add_op;
-
-typedef struct {
     triptych_window window;
     int32_t channels, low, high;
 } triptych_average_pool2d_op;
@@ -83,10 +69,10 @@ typedef struct {
 typedef triptych_average_pool2d_op triptych_max_pool2d_op;
 
 typedef struct {
-    int32_t height, width, channels;     /* of the input */
-    int32_t over_rows, over_columns;     /* 0 or 1: what is averaged */
-    int32_t bias, multiplier, shift;     /* of the sum; bias = -count * zero point of the input */
-    int32_t zero_point, low, high;       /* of the output */
+    int32_t height, width, channels;   /* of the input */
+    int32_t over_rows, over_columns;   /* 0 or 1: what is averaged */
+    triptych_mean_factor factor;
+    int32_t low, high; /* of the output */
 } triptych_mean_op;
 
 /* Rows, columns and channels of `value` around an image. */
@@ -101,13 +87,9 @@ typedef struct {
 } triptych_resize_nearest_op;
 
 typedef struct {
-    const int32_t *table; /* exp of minus k steps of the input in Q0.31, k = 0 to 255 */
+    const triptych_power *table; /* exp of minus k steps of the input, k = 0 to 255 */
     int32_t rows, channels;
 } triptych_softmax_op;
-
-typedef struct {
-    int32_t size, input_zero_point, multiplier, shift, output_zero_point;
-} triptych_rescale_op;
 
 typedef struct {
     int32_t size;
@@ -128,80 +110,12 @@ void triptych_softmax(const triptych_softmax_op *op, const int8_t *input, int8_t
 void triptych_rescale(const triptych_rescale_op *op, const int8_t *input, int8_t *output);
 void triptych_copy(const triptych_copy_op *op, const int8_t *input, int8_t *output);
 
-/* floor(value / 2^bits) */
-static inline int32_t triptych_shift_right(int32_t value, int32_t bits)
+static inline int32_t triptych_largest(const int8_t *values, int32_t count)
 {
-    return value < 0 ? ~(~value >> bits) : value >> bits;
-}
-
-/* floor(value / 2^bits) */
-static inline int64_t triptych_shift_right_long(int64_t value, int32_t bits)
-{
-    return value < 0 ? ~(~value >> bits) : value >> bits;
-}
-
-/*
- * round(value * multiplier * 2^(shift - 31)) in one step, ties towards +infinity.
- * The result must fit int32.
- */
-static inline int32_t triptych_requantize_once(int32_t value, int32_t multiplier, int32_t shift)
-{
-    const int32_t right = 31 - shift;
-    const int64_t half = (int64_t)1 << (right - 1);
-    return (int32_t)triptych_shift_right_long((int64_t)value * multiplier + half, right);
-}
-
-/*
- * round(value * multiplier * 2^(shift - 31)): the product rounded to its high word with ties
- * towards +infinity, then the right shift with ties away from zero (gemmlowp).
- * value * 2^shift must fit int32 where shift > 0.
- * TRIPTYCH_ROUND_ONCE, which the generator writes above for rounding="single", rounds in one step.
- */
-static inline int32_t triptych_requantize(int32_t value, int32_t multiplier, int32_t shift)
-{
-#ifdef TRIPTYCH_ROUND_ONCE
-    return triptych_requantize_once(value, multiplier, shift);
-#else
-    const int32_t left = shift > 0 ? shift : 0;
-    const int32_t right = left - shift;
-    const int64_t product = (int64_t)(value * ((int32_t)1 << left)) * multiplier;
-    /* bits 31 to 62 of the rounded product, whatever its sign */
-    const int32_t high = (int32_t)(uint32_t)(((uint64_t)product + ((uint64_t)1 << 30)) >> 31);
-    if (right == 0)
-        return high;
-    return triptych_shift_right(triptych_shift_right(high - (high < 0), right - 1) + 1, 1);
-#endif
-}
-
-/* value + zero_point, clamped to [low, high] without overflow */
-static inline int8_t triptych_clamp(int32_t value, int32_t zero_point, int32_t low, int32_t high)
-{
-    value = value < low - zero_point ? low - zero_point : value;
-    value = value > high - zero_point ? high - zero_point : value;
-    return (int8_t)(value + zero_point);
-}
-
-/* What turns the accumulators of one channel into outputs, for loops over many: it stays in registers. */
-typedef struct {
-    int32_t multiplier, shift, zero_point, low, high;
-} triptych_channel;
-
-static inline triptych_channel triptych_channel_of(const triptych_output *output, int32_t channel)
-{
-    return (triptych_channel){output->multiplier[channel], output->shift[channel], output->zero_point,
-                              output->low, output->high};
-}
-
-static inline int8_t triptych_finish_channel(triptych_channel c, int32_t sum)
-{
-    return triptych_clamp(triptych_requantize(sum, c.multiplier, c.shift), c.zero_point, c.low, c.high);
-}
-
-/* An accumulator of a convolution as an output value. */
-static inline int8_t triptych_finish(const triptych_output *output, int32_t channel, int32_t sum)
-{
-    const int32_t value = triptych_requantize(sum, output->multiplier[channel], output->shift[channel]);
-    return triptych_clamp(value, output->zero_point, output->low, output->high);
+    int32_t most = values[0];
+    for (int32_t i = 1; i < count; i++)
+        most = values[i] > most ? values[i] : most;
+    return most;
 }
 
 /* sum + a . b */

@@ -11,11 +11,10 @@ void triptych_mean(const triptych_mean_op *op, const int8_t *input, int8_t *outp
     for (int32_t y = 0; y < op->height; y += rows)
         for (int32_t x = 0; x < op->width; x += columns)
             for (int32_t channel = 0; channel < op->channels; channel++) {
-                int32_t sum = op->bias;
+                int32_t sum = 0;
                 for (int32_t i = y; i < y + rows; i++)
                     for (int32_t j = x; j < x + columns; j++)
                         sum += input[(i * op->width + j) * op->channels + channel];
-                const int32_t mean = triptych_requantize(sum, op->multiplier, op->shift);
-                *output++ = triptych_clamp(mean, op->zero_point, op->low, op->high);
+                *output++ = triptych_mean_of(&op->factor, sum, op->low, op->high);
             }
 }

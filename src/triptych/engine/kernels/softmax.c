@@ -10,14 +10,6 @@
  */
 #include "kernels.h"
 
-static int32_t largest_of(const int8_t *row, int32_t count)
-{
-    int32_t most = row[0];
-    for (int32_t i = 1; i < count; i++)
-        most = row[i] > most ? row[i] : most;
-    return most;
-}
-
 /* round(a * b / 2^31), as gemmlowp: the nudge, then truncation towards zero */
 static int64_t high_multiply(int64_t a, int64_t b)
 {
@@ -39,7 +31,7 @@ static int32_t reciprocal(int64_t a)
 void triptych_softmax(const triptych_softmax_op *op, const int8_t *input, int8_t *output)
 {
     for (int32_t row = 0; row < op->rows; row++, input += op->channels, output += op->channels) {
-        const int32_t most = largest_of(input, op->channels);
+        const int32_t most = triptych_largest(input, op->channels);
         uint32_t sum = 0;
         for (int32_t i = 0; i < op->channels; i++)
             sum += ((uint32_t)op->table[most - input[i]] + (1u << 11)) >> 12;

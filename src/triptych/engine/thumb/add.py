@@ -3,7 +3,7 @@
 TFLite raises both inputs by 20 bits and halves them relative to the larger scale, whose
 factor is therefore exactly one half: its value is (x - zero_point) << 19. The other
 one is rounded twice; its shift, like that of the result, is an operand of the next
-instruction.
+instruction. XNNPACK's sum (`rounding="single"`) takes 7: it has one factor for each input.
 
     void f(const int8_t *larger, int8_t *output, int8_t *other, const uint32_t *stream)
 
@@ -13,9 +13,11 @@ The output may equal either input.
 from dataclasses import dataclass
 
 from triptych.engine.integer import add_constants, clamp_range, quantization_of
+from triptych.engine.single import sum_factors
 from triptych.engine.thumb.assembly import Assembly
 from triptych.engine.thumb.finish import MAX_SHIFT, Clamp, emit_clamp_bounds
 from triptych.graph.ops import Add, Graph
+from triptych.quantization.requantize import Rounding
 
 UNROLL = 4
 SUM_STREAM = 24  # bytes
@@ -32,8 +34,20 @@ class Sum:
     clamp: Clamp
 
 
-def sum_of(graph: Graph, op: Add) -> tuple[Sum, list[int], tuple[str, str]] | None:
+def sum_of(graph: Graph, op: Add, rounding: Rounding) -> tuple[Sum, list[int], tuple[str, str]] | None:
     """Kernel, stream, and the inputs in the order of the kernel; None where the C kernel has to do it."""
+    return _once(graph, op) if rounding == "single" else _twice(graph, op)
+
+
+def _once(graph: Graph, op: Add) -> tuple[Sum, list[int], tuple[str, str]]:
+    factors, output = sum_factors(graph, op), quantization_of(graph, op.output)
+    low, high = clamp_range(op.activation, output)
+    clamp = Clamp(signed=False, low=low, high=high, zero_point=output.zero_point, once=True)
+    stream = [*factors.multiplier, factors.bias, output.zero_point, 0, 0]
+    return Sum(graph[op.output].size, 0, factors.shift, clamp), stream, (op.input, op.other)
+
+
+def _twice(graph: Graph, op: Add) -> tuple[Sum, list[int], tuple[str, str]] | None:
     constants = add_constants(graph, op)
     output = quantization_of(graph, op.output)
     factors = [*zip(constants.multiplier, constants.shift, strict=True)]
@@ -71,6 +85,16 @@ def emit_sum(code: Assembly, name: str, kernel: Sum) -> None:
 
 
 def _emit_element(code: Assembly, kernel: Sum) -> None:
+    if kernel.clamp.once:
+        code("ldrsb r10, [r0], #1", "ldrsb r11, [r2], #1", "mla r10, r10, r4, r6", "mla r10, r11, r5, r10")
+        code(f"add r10, r7, r10, asr #{kernel.output_shift}", "ssat r10, #8, r10")
+    else:
+        _emit_rounded_twice(code, kernel)
+    emit_clamp_bounds(code, ["r10"], kernel.clamp)
+    code("strb r10, [r1], #1")
+
+
+def _emit_rounded_twice(code: Assembly, kernel: Sum) -> None:
     code("ldrsb r11, [r2], #1", "ldrsb r10, [r0], #1", "rsb r11, r5, r11, lsl #21")
     code("rsb r10, r4, r10, lsl #19")
     if kernel.other_shift:
@@ -83,5 +107,3 @@ def _emit_element(code: Assembly, kernel: Sum) -> None:
         code("add r11, r9, r10, asr #31")
     code(f"smmlar r10, r10, r8, {'r11' if kernel.clamp.signed else 'r9'}")
     code(f"ssat r10, #8, r10, asr #{kernel.output_shift}")
-    emit_clamp_bounds(code, ["r10"], kernel.clamp)
-    code("strb r10, [r1], #1")

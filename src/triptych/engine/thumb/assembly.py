@@ -19,6 +19,7 @@ class Assembly:
         self.lines: list[str] = []
         self.executed = 0.0  # instructions of one call of every function so far
         self.instructions = 0
+        self.floats = False  # whether some instruction needs a floating-point unit
         self._times = 1.0
         self._labels = 0
 
@@ -128,7 +129,7 @@ class Assembly:
         return "\n".join(
             [
                 "/* Generated, for the shapes of one model. */",
-                f"#if {CONDITION}",
+                f"#if {CONDITION}{' && defined(__ARM_FP)' if self.floats else ''}",
                 "    .syntax unified",
                 "    .text",
                 *self.lines,

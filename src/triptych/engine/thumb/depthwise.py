@@ -21,7 +21,7 @@ from functools import cached_property
 
 from triptych.engine.thumb.assembly import MAX_OFFSET, Assembly, pair
 from triptych.engine.thumb.convolution import Window
-from triptych.engine.thumb.finish import Channels, Clamp, emit_clamp, emit_scale
+from triptych.engine.thumb.finish import Channels, Clamp, emit_clamp, emit_nearest, emit_scale
 from triptych.graph.memory import band_rows
 
 INPUT, OUTPUT, PLANE, STREAM, CHANNELS, STRIPS, BLOCKS = range(0, 28, 4)  # frame
@@ -530,6 +530,10 @@ def _loaded(code: Assembly, work: list[list[Work]], base: str, offset: int) -> I
 
 def _emit_finish(code: Assembly, kernel: Depthwise, sums: list[str]) -> None:
     clamp = kernel.clamp
+    if clamp.once:
+        code(f"vldr s15, [sp, #{MULTIPLIER}]")
+        emit_nearest(code, sums, clamp)
+        return
     code(f"ldrd r2, r3, [sp, #{MULTIPLIER}]")
     if kernel.resident and clamp.signed:  # no register to spare for the correction
         code(*[f"smmulr {value}, {value}, r2" for value in sums])

@@ -23,6 +23,7 @@ from triptych.engine.thumb.matrix import Blocking, Shape
 from triptych.graph import int4
 from triptych.graph.memory import CONV2D_MAX_TAPS
 from triptych.graph.ops import Add, Conv2D, DepthwiseConv2D, Graph, Op, paddings_of
+from triptych.quantization.requantize import Rounding
 
 UNROLLS = (3, 8, 24)  # steps of four taps
 UNROLLED_MAP = 6  # rows and columns of output up to which a depthwise map may be unrolled whole
@@ -39,38 +40,38 @@ class Layer:
     third: str | None  # name of the third; None for scratch
 
 
-def kernels_of(graph: Graph, op: Op, *, backwards: bool) -> tuple[Kernel, ...]:
+def kernels_of(graph: Graph, op: Op, *, backwards: bool, rounding: Rounding = "tflite") -> tuple[Kernel, ...]:
     """The forms in which `op` may be generated; none where the C kernel has to do it.
 
     `backwards` walks from the last pixel to the first, as the plan may demand.
     """
     match op:
         case Conv2D():
-            return _convolutions(graph, op, backwards=backwards)
+            return _convolutions(graph, op, rounding, backwards=backwards)
         case DepthwiseConv2D():
-            return _depthwise(graph, cropped(graph, op))
+            return _depthwise(graph, cropped(graph, op), rounding)
         case Add():
-            found = sum_of(graph, op)
+            found = sum_of(graph, op, rounding)
             return (found[0],) if found else ()
         case _:
             return ()
 
 
-def layer_of(graph: Graph, op: Op, kernel: Kernel) -> Layer:
+def layer_of(graph: Graph, op: Op, kernel: Kernel, rounding: Rounding) -> Layer:
     """`op` as a call of `kernel`, one of its forms."""
     if isinstance(op, Add):
-        found = sum_of(graph, op)
+        found = sum_of(graph, op, rounding)
         assert found, "a sum has a form only where it has constants"
         return Layer(kernel, tuple(found[1]), *found[2])
     assert isinstance(op, Conv2D | DepthwiseConv2D)
     zero_point = quantization_of(graph, op.input).zero_point
     if isinstance(op, DepthwiseConv2D):
-        channels = channels_of(graph, cropped(graph, op))
+        channels = channels_of(graph, cropped(graph, op), rounding)
         assert channels is not None
         assert isinstance(kernel, Depthwise)
         stream = depthwise.stream_of(channels, kernel, zero_point)
     else:
-        channels = channels_of(graph, op)
+        channels = channels_of(graph, op, rounding)
         assert channels is not None
         assert isinstance(kernel, Convolution)
         head = [] if kernel.window.is_pixel else [(zero_point & 0xFF) * 0x01010101]
@@ -79,8 +80,8 @@ def layer_of(graph: Graph, op: Op, kernel: Kernel) -> Layer:
     return Layer(kernel, tuple(stream), op.input, None)
 
 
-def _convolutions(graph: Graph, op: Conv2D, *, backwards: bool) -> tuple[Kernel, ...]:
-    channels, window = channels_of(graph, op), window_of(graph, op)
+def _convolutions(graph: Graph, op: Conv2D, rounding: Rounding, *, backwards: bool) -> tuple[Kernel, ...]:
+    channels, window = channels_of(graph, op, rounding), window_of(graph, op)
     taps = len(convolution.tap_order(window))
     if channels is None or taps > CONV2D_MAX_TAPS or 3 * len(op.bias) >= MAX_OFFSET:
         return ()
@@ -95,8 +96,8 @@ def _convolutions(graph: Graph, op: Conv2D, *, backwards: bool) -> tuple[Kernel,
     )
 
 
-def _depthwise(graph: Graph, op: DepthwiseConv2D) -> tuple[Kernel, ...]:
-    channels, window = channels_of(graph, op), window_of(graph, op)
+def _depthwise(graph: Graph, op: DepthwiseConv2D, rounding: Rounding) -> tuple[Kernel, ...]:
+    channels, window = channels_of(graph, op, rounding), window_of(graph, op)
     if channels is None or not depthwise.suits(window):
         return ()
     zero_point = quantization_of(graph, op.input).zero_point

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from triptych.engine.thumb.assembly import Assembly, pair
-from triptych.engine.thumb.finish import Channels, Clamp, emit_clamp, emit_scale
+from triptych.engine.thumb.finish import Channels, Clamp, emit_clamp, emit_nearest, emit_scale
 from triptych.graph import int4
 
 LAST = 1 << 31  # beside the shifts of the last channels: ASR reads the lowest byte alone
@@ -78,7 +78,7 @@ def stream_of(channels: Channels, order: Int64[np.ndarray, " taps"], blocking: B
         last = LAST if first + 2 >= len(rows) // 2 * 2 else 0
         biases, weights = [bias[c] for c in block], _weights([rows[c] for c in block], blocking)
         out += weights + biases if blocking.bits == int4.BITS else biases + weights
-        if blocking.bits == 16:
+        if whole_words(channels.clamp, blocking):
             for c in block:
                 out += [multiplier[c], channels.clamp.offset << shift[c], shift[c]]
             out[-1] |= last
@@ -90,11 +90,15 @@ def stream_of(channels: Channels, order: Int64[np.ndarray, " taps"], blocking: B
 
 def stream_bytes(shape: Shape, blocking: Blocking) -> int:
     """Bytes of the stream of a layer."""
-    if blocking.bits == 16:
-        return (2 * shape.taps + 16) * shape.channels
     pairs = -(-shape.channels // 2)
-    weights = shape.taps * (pairs if blocking.bits == int4.BITS else shape.channels)
-    return weights + 8 * shape.channels + 4 * pairs
+    bytes_of = {16: 2 * shape.channels, 8: shape.channels, int4.BITS: pairs}
+    constants = 16 * shape.channels if whole_words(shape.clamp, blocking) else 8 * shape.channels + 4 * pairs
+    return shape.taps * bytes_of[blocking.bits] + constants
+
+
+def whole_words(clamp: Clamp, blocking: Blocking) -> bool:
+    """Whether multiplier, offset and shift of a channel are words; else the shifts of two share one."""
+    return blocking.bits == 16 and not clamp.once
 
 
 def _weights(rows: list[list[int]], blocking: Blocking) -> list[int]:
@@ -139,7 +143,7 @@ def emit_channels(code: Assembly, shape: Shape, blocking: Blocking, pixels: int,
     _emit_steps(code, shape.steps, unroll, lambda source: step(code, sums, pixels, count, source), bias)
     if not bias:
         _shift_back(code, sums, count)
-    (_finish_wide if blocking.bits == 16 else _finish_packed)(code, sums, count, shape.clamp)
+    (_finish_wide if whole_words(shape.clamp, blocking) else _finish_packed)(code, sums, count, shape.clamp)
     code(f"ldr lr, [sp, #{OUTPUT}]")
     places = [(sums[p * count + c], p * shape.channels + c) for p in range(pixels) for c in range(count)]
     code.store_bytes(places, "lr", "r12")
@@ -175,6 +179,10 @@ def _finish_packed(code: Assembly, sums: list[str], count: int, clamp: Clamp) ->
     code("ldm r1!, {r0, r2, r3}" if count == 2 else "ldm r1!, {r0, r3}")
     for channel, multiplier in enumerate(["r0", "r2"][:count]):
         mine = sums[channel::count]
+        if clamp.once:
+            code(f"vmov s15, {multiplier}")
+            emit_nearest(code, mine, clamp)
+            continue
         if channel:
             code("asr r3, r3, #8")
         code.set("lr", clamp.offset)

@@ -23,6 +23,7 @@ import numpy as np
 
 from triptych.engine.thumb.layers import Kernel, emitted, kernels_of, stream_bytes
 from triptych.graph.ops import Graph
+from triptych.quantization.requantize import Rounding
 
 EXCHANGE = 4.0  # instructions of an inference that a byte of flash must save
 STEP = 128  # bytes
@@ -47,7 +48,9 @@ class Option:
         return self.instructions + EXCHANGE * self.flash
 
 
-def schedule(graph: Graph, backwards: frozenset[str], *, flash: int) -> dict[str, Kernel]:
+def schedule(
+    graph: Graph, backwards: frozenset[str], *, flash: int, rounding: Rounding = "tflite"
+) -> dict[str, Kernel]:
     """The function of each generated layer, by the name of its output; at most `flash` bytes together.
 
     `backwards` names outputs whose layers walk from the last pixel to the first. Where
@@ -55,7 +58,7 @@ def schedule(graph: Graph, backwards: frozenset[str], *, flash: int) -> dict[str
     """
     groups: dict[tuple[Kernel, ...], list[str]] = defaultdict(list)
     for op in graph.ops:
-        if kernels := kernels_of(graph, op, backwards=op.output in backwards):
+        if kernels := kernels_of(graph, op, backwards=op.output in backwards, rounding=rounding):
             groups[kernels].append(op.output)
     chosen = choose([_options(kernels, len(names)) for kernels, names in groups.items()], flash)
     pairs = zip(chosen, groups.values(), strict=True)
