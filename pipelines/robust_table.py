@@ -1,7 +1,9 @@
-"""Self-training from data to diagnosis in one job; a multirun of it makes the table of results.
+"""Self-training from data to diagnosis in one job; a multirun of it makes the tables of results.
 
-`python -m pipelines.robust_table -m +sweep=robust_table`; not a stage. A job is
-one setting at one seed and runs the stages `robust_*` in a folder of its own.
+`python -m pipelines.robust_table -m +sweep=<name>` with robust_table (the results),
+robust_verdict, robust_select or robust_rivals; not a stage. A job is one setting
+at one seed and runs the stages `robust_*` in a folder of its own, which goes
+when it has finished. A sweep that breaks off goes on where it was.
 """
 
 import shutil
@@ -18,18 +20,14 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from pipelines.jobs import run_stages
 from pipelines.stage import ROOT, function_of, run_stage
 from triptych.config import Config, load
-from triptych.data.files import read_json, write_json
+from triptych.data.files import write_json
 from triptych.errors import TriptychError
 
-CHAIN = {
-    "prepare": "data/prepared/real",
-    "robust_shift": "data/prepared/shifted",
-    "robust_source": "out/robust/source",
-    "robust_adapt": "out/robust/adapt",
-    "robust_diagnose": "out/robust/diagnose",
-}
+STAGES = ("robust_shift", "robust_source", "robust_adapt", "robust_diagnose")
+COMMON = ("experiment=", "seed=", "+sweep=", "robust.rivals=")  # overrides that name no setting of their own
 
 
 @hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")
@@ -48,23 +46,22 @@ def main(values: DictConfig) -> None:
 def run_job(config: Config, job: Path, name: str) -> None:
     """Run the chain in `job`; what is left is the diagnosis, its figures and `metrics.json`."""
     cpu, wall = time.process_time(), time.monotonic()
-    root = job / "chain"
-    for part in ("src", "pipelines"):
-        _link(root / part, ROOT / part)
-    here = replace(config, inputs=str(root), out=None)
-    for stage, folder in CHAIN.items():
-        if stage == "prepare":
-            _link(root / folder, prepared(here, job.parents[1] / f"prepared-{config.data.name}"))
-        else:
-            run_stage(stage, function_of(stage), here, root / folder)
-    diagnosis = root / CHAIN["robust_diagnose"]
-    metrics = read_json(diagnosis / "metrics.json")
-    for file in sorted(diagnosis.iterdir()):
+    chain = job / "chain"
+    data = prepared(config, job.parents[1] / f"prepared-{config.data.name}")
+    metrics = run_stages(STAGES, config, chain, instead={"data/prepared/real": str(data.resolve())})
+    for file in sorted((chain / "out/robust/diagnose").iterdir()):
         if file.name != "metrics.json":
             shutil.move(file, job / file.name)
-    shutil.rmtree(root)
+    shutil.rmtree(chain)
     seconds = {"cpu_seconds": time.process_time() - cpu, "wall_seconds": time.monotonic() - wall}
-    facts = {"setting": name, "seed": config.seed, "objective": config.robust.objective}
+    robust = config.robust
+    facts = {
+        "setting": name,
+        "overrides": sorted(each for each in HydraConfig.get().overrides.task if not each.startswith(COMMON)),
+        "seed": config.seed,
+        "objectives": robust.objectives,
+        "p": robust.shift.p,
+    }
     write_json(job / "metrics.json", {**facts, **metrics, **seconds})
 
 
@@ -77,22 +74,32 @@ def prepared(config: Config, folder: Path) -> Path:
     return folder
 
 
-def _link(path: Path, target: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.is_symlink():
-        path.symlink_to(target.resolve())
-
-
 class Table(Callback):
-    """Hydra tells it when all jobs are done: the table and its figure."""
+    """Hydra tells it when all jobs are done: the table, its figure, and what would be chosen unlabelled."""
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:  # noqa: ANN401  # Hydra's
-        from triptych.report.robust_table import draw, markdown, read_jobs
+        from triptych.report.robust_table import choose, draw, markdown, read_jobs
 
         folder = Path(config.hydra.sweep.dir)
         if jobs := read_jobs(folder):
             (folder / "table.md").write_text(markdown(jobs))
             draw(jobs, folder / "table.png")
+            experiment, overrides, objective = choose(jobs)
+            chosen = [f"experiment={experiment}", *overrides, f"robust.objective={objective}"]
+            write_json(folder / "choice.json", chosen)
+
+
+class Verdicts(Callback):
+    """The same for the verdict before self-training: how often it is right, and the figure."""
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:  # noqa: ANN401  # Hydra's
+        from triptych.config.robust import TrustConfig
+        from triptych.report.robust_verdict import draw, markdown, read_outcomes
+
+        folder, limits = Path(config.hydra.sweep.dir), TrustConfig(**config.robust.trust)
+        if outcomes := read_outcomes(folder):
+            (folder / "verdicts.md").write_text(markdown(outcomes, limits))
+            draw(outcomes, limits, folder / "verdicts.png")
 
 
 if __name__ == "__main__":

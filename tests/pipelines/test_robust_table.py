@@ -32,11 +32,24 @@ def job(clone: Checkout, seed: int) -> Path:
 def test_jobs_end_in_a_table_and_a_figure(clone: Checkout):
     """One row for the setting, both seeds in it, and each job's verdict and figures beside its metrics."""
     table = (clone.path / "multirun/robust_table/table.md").read_text()
-    assert "| smoke | 2 |" in table
+    assert "| smoke pseudo_label | 2 |" in table
     assert (clone.path / "multirun/robust_table/table.png").stat().st_size > 5000
     assert {"trust.json", "examples.png", "run.json"} <= {path.name for path in job(clone, 0).iterdir()}
+    choice = json.loads((clone.path / "multirun/robust_table/choice.json").read_text())
+    assert choice[0] == "experiment=smoke"
+    assert choice[1] in ("robust.objective=pseudo_label", "robust.objective=entropy")
     first, second = (json.loads((job(clone, seed) / "metrics.json").read_text()) for seed in (0, 1))
     assert first["target_accuracy_before"] != second["target_accuracy_before"]
+
+
+def test_verdicts_of_the_same_jobs_are_counted_against_their_outcomes(clone: Checkout):
+    """The other table of the command; the jobs are there, so nothing is trained. Two repetitions each."""
+    folder = clone.path / "multirun/robust_table"
+    where = ("hydra.sweep.dir=multirun/robust_table", "hydra.sweep.subdir=smoke/${seed}")
+    command = ["+sweep=robust_verdict" if each.startswith("+sweep") else each for each in COMMAND]
+    clone.run(*command, "robust.shift.p=0.95", *where)
+    assert " of 4 |" in (folder / "verdicts.md").read_text()
+    assert (folder / "verdicts.png").stat().st_size > 5000
 
 
 def test_what_is_there_is_not_run_again(clone: Checkout):
@@ -45,4 +58,4 @@ def test_what_is_there_is_not_run_again(clone: Checkout):
         (job(clone, 0) / "metrics.json").read_text().replace('"smoke"', '"kept"')
     )
     clone.run(*COMMAND)
-    assert "| kept | 1 |" in (clone.path / "multirun/robust_table/table.md").read_text()
+    assert "| kept pseudo_label | 1 |" in (clone.path / "multirun/robust_table/table.md").read_text()

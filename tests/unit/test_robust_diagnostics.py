@@ -1,5 +1,7 @@
 """A network that uses the colour must be told from one that does not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,13 +12,15 @@ from triptych.data.shift import ColourLaw, colour_bin, paint
 from triptych.robust.diagnostics import (
     Trial,
     agreement,
-    compare,
     confidence,
+    examine,
     group_accuracies,
     headline,
     mean_and_sd,
     recolour,
     reliance,
+    selection_score,
+    summarise,
 )
 
 SIZE = 400
@@ -45,12 +49,13 @@ def trial() -> Trial:
     grey = np.tile((200 + 5 * labels).astype(np.uint8)[:, None, None], (1, 4, 4))
     law = ColourLaw(10, 1.0, seed=0)
     source, target = law.source("source_test", labels), law.target("target_test", SIZE)
-    return Trial(Split(paint(grey, source), labels), Split(paint(grey, target), labels), target)
+    painted = paint(grey, target)
+    return Trial(Split(paint(grey, source), labels), Split(painted, labels), target, painted, ways=10)
 
 
 def test_a_network_that_reads_the_colour_is_found_out(trial: Trial):
     """Perfect on the source; on the target right where colours agree; at chance in fresh colours."""
-    metrics = compare([ReadsColour()], [trial], "before", ways=10, redraws=5, seed=0)
+    metrics = summarise([examine(ReadsColour(), trial, redraws=5, seed=0)], "before")
     assert metrics["source_accuracy_before"] > 0.95
     assert metrics["accuracy_group_aligned_before"] > 0.9
     assert metrics["accuracy_group_conflicting_before"] < 0.1
@@ -63,7 +68,7 @@ def test_a_network_that_reads_the_colour_is_found_out(trial: Trial):
 
 def test_a_network_that_ignores_the_colour_is_cleared(trial: Trial):
     """Any number below 1 would be the diagnosis' own error."""
-    metrics = compare([ReadsImage()], [trial], "before", ways=10, redraws=5, seed=0)
+    metrics = summarise([examine(ReadsImage(), trial, redraws=5, seed=0)], "before")
     assert metrics.pop("flip_rate_before") == metrics.pop("reliance_before") == 0
     assert {value for name, value in metrics.items() if not name.endswith("_sd")} == {1.0}
 
@@ -153,9 +158,34 @@ def test_agreement_is_the_share_of_equal_answers_over_pairs(trial: Trial):
 
 def test_without_a_known_feature_groups_and_fresh_colours_are_left_out(trial: Trial):
     """Another data set as the target: a recoloured grey image is no image."""
-    plain = Trial(trial.source, trial.target, None, painted=False)
-    metrics = compare([ReadsImage()], [plain], "before", ways=10, redraws=5, seed=0)
+    plain = replace(trial, target_colour=None, painted=False)
+    metrics = summarise([examine(ReadsImage(), plain, redraws=5, seed=0)], "before")
     assert {name.removesuffix("_sd") for name in metrics} == {
+        "selection_score_before",
         "source_accuracy_before",
         "target_accuracy_before",
     }
+
+
+def test_selection_score_needs_no_label_of_the_target(trial: Trial):
+    """Hyper-parameters are chosen by it: permuted target labels change the accuracy and not a bit of it."""
+    labels = np.random.default_rng(0).permutation(trial.target.labels)
+    permuted = replace(trial, target=Split(trial.target.images, labels))
+    one, other = (examine(ReadsImage(), each, redraws=3, seed=0).metrics for each in (trial, permuted))
+    assert one["selection_score"] == other["selection_score"]
+    assert one["target_accuracy"] == 1 != other["target_accuracy"]
+
+
+def test_selection_score_without_paint_is_the_information_about_the_class(trial: Trial):
+    """Known values: all that there is for certain and even answers, none for one answer to all."""
+
+    class Scaled(ReadsImage):
+        def forward(self, images: Tensor) -> Tensor:
+            return 1000 * super().forward(images)
+
+    class Constant(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.tensor([[9.0] + 9 * [0.0]]).expand(len(images), -1)
+
+    assert selection_score(Scaled(), trial.unlabelled, None) == pytest.approx(1)
+    assert selection_score(Constant(), trial.unlabelled, None) == pytest.approx(0, abs=1e-6)

@@ -16,12 +16,14 @@ from triptych.robust.trust import (
     estimated_accuracy,
     estimated_by_confidence,
     gather_evidence,
+    outcomes,
+    recoloured_accuracy,
     recoloured_margins,
     shrinking_share,
     verdict,
 )
 
-LIMITS = TrustConfig(accuracy=0.5, class_share_distance=0.2, shrinking_share=0.5)
+LIMITS = TrustConfig(accuracy=0.5, shrinking_share=0.5)
 
 
 def logits_of(confidence: list[float], classes: list[int]) -> Tensor:
@@ -56,7 +58,7 @@ def test_difference_of_confidences_lowers_the_accuracy_of_the_source():
 
 def test_what_cannot_be_varied_is_neither_doubted_nor_reported():
     """A shift that nobody painted: JSON has no NaN, and silence is not a doubt."""
-    evidence = Evidence(0.9, 0.9, confidence_drop=0.0, class_share_distance=0.1, shrinking_share=None)
+    evidence = Evidence(0.9, 0.9, confidence_drop=0.0, class_share_distance=0.1)
     assert evidence.doubts(LIMITS) == []
     assert "shrinking_share" not in evidence.known()
 
@@ -87,17 +89,53 @@ def test_margin_of_two_classes_is_the_difference_of_logits():
     torch.testing.assert_close(margins, torch.full((4, 3), 3.0, dtype=torch.float64))
 
 
+BAD = Evidence(0.9, 0.3, 0.4, class_share_distance=0.5, recoloured_accuracy=0.3, shrinking_share=0.1)
+GOOD = Evidence(0.4, 0.9, 0.0, class_share_distance=0.1, recoloured_accuracy=0.9, shrinking_share=0.9)
+
+
 def test_every_doubt_is_named_with_its_value_and_limit():
     """A verdict without reasons cannot be argued with."""
-    bad = Evidence(0.3, 0.3, confidence_drop=0.4, class_share_distance=0.5, shrinking_share=0.1)
-    reasons = bad.doubts(LIMITS)
-    assert ["0.30 is below 0.50" in reasons[0], "0.50 away" in reasons[1], "0.10 of" in reasons[2]] == [
-        True
-    ] * 3
-    good = Evidence(0.9, 0.9, confidence_drop=0.0, class_share_distance=0.1, shrinking_share=0.9)
-    assert good.doubts(LIMITS) == []
-    assert verdict([good, good, bad], LIMITS)["trust"]
-    assert not verdict([good, bad], LIMITS)["trust"]
+    reasons = BAD.doubts(LIMITS)
+    assert ["0.30 is below 0.50" in reasons[0], "0.10 of" in reasons[1]] == [True] * 2
+    assert GOOD.doubts(LIMITS) == []
+    assert verdict([GOOD, GOOD, BAD], LIMITS)["trust"]
+    assert not verdict([GOOD, BAD], LIMITS)["trust"]
+
+
+def test_confidence_decides_only_where_the_colour_cannot_be_varied():
+    """A classifier that colour misleads is confident: fresh colours overrule it, in both directions."""
+    assert Evidence(0.4, 0.9, 0.0, class_share_distance=0.0).doubts(LIMITS)
+    assert not Evidence(0.6, 0.1, 0.0, class_share_distance=0.0).doubts(LIMITS)
+
+
+def test_label_shift_alone_raises_no_doubt():
+    """A target without the lower classes is predicted without them, and self-training still helps."""
+    shifted = Evidence(0.9, 0.9, 0.0, class_share_distance=0.5, recoloured_accuracy=0.9, shrinking_share=0.9)
+    assert shifted.doubts(LIMITS) == []
+
+
+def test_outcomes_hold_the_criteria_and_both_accuracies():
+    """What the verdict is validated on; a criterion that there is not is left out and read back as none."""
+    plain = Evidence(0.9, 0.9, 0.0, class_share_distance=0.5)
+    first, second = outcomes([GOOD, plain], [0.7, 0.6], [0.8, 0.5])
+    assert (first["target_accuracy_before"], first["target_accuracy"]) == (0.7, 0.8)
+    assert "shrinking_share" not in second
+    assert [Evidence.of(first), Evidence.of(second)] == [GOOD, plain]
+
+
+def test_fresh_colours_find_out_a_classifier_that_reads_the_colour():
+    """By construction: its answer is the brighter channel, so fresh colours leave it at chance."""
+
+    class Brighter(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images.flatten(2).sum(2, dtype=torch.float32)
+
+    labels = np.arange(1000) % 2
+    images = np.zeros((1000, 2, 2, 2), np.uint8)
+    images[np.arange(1000), labels] = 200
+    split = Split(images, labels)
+    assert (predict(Brighter(), torch.from_numpy(images)).argmax(1).numpy() == labels).all()
+    assert recoloured_accuracy(Brighter(), split, seed=0) == pytest.approx(0.5, abs=0.05)
 
 
 def bars(rng: np.random.Generator, size: int, *, aligned: float) -> Split:

@@ -140,11 +140,10 @@ class TrustConfig:
     """Limits of the verdict on self-training that is given before it, without target labels."""
 
     accuracy: float = MISSING  # least estimated accuracy of the source classifier on the target
-    class_share_distance: float = MISSING  # most total variation of the predicted class shares
     shrinking_share: float = MISSING  # least share of the target on which the theory is favourable
 
     def check(self) -> None:
-        for key in ("accuracy", "class_share_distance", "shrinking_share"):
+        for key in ("accuracy", "shrinking_share"):
             value = getattr(self, key)
             require(0 <= value <= 1, f"robust.trust.{key}={value} must be from 0 to 1")
 

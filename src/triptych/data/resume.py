@@ -23,6 +23,14 @@ def derived_seed(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0]) >> 1
 
 
+def seed_torch(seed: int) -> None:
+    """`torch.manual_seed` without the stack traces that it takes at every call for absent accelerators."""
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
+
+
 class EpochSampler(Sampler[int]):
     """A permutation per epoch from (seed, epoch); `skip` examples of the first one are done."""
 
@@ -102,6 +110,6 @@ class ExactResume(pl.Callback):
     ) -> None:
         counter = trainer.fit_loop.epoch_loop.total_batch_idx
         seed = derived_seed(self.seed, counter)
-        torch.manual_seed(seed)
+        seed_torch(seed)
         np.random.seed(seed & 0xFFFFFFFF)  # noqa: NPY002  # libraries draw from the global state
         random.seed(seed)

@@ -57,6 +57,11 @@ FIGURES = (
         "Target accuracy where the colour points to the label and where it does not, over repetitions.",
     ),
     Figure(
+        "What self-training corrected and broke",
+        "out/robust/diagnose/examples.png",
+        "The first target images of each kind, with the label and the answers before and after.",
+    ),
+    Figure(
         "Why self-training can help or hurt",
         "out/robust/diagnose/theory.png",
         "The paper's linear theory, from the same functions that the tests compare with it.",

@@ -1,4 +1,4 @@
-"""The table of self-training over settings and seeds, from the jobs of a multirun."""
+"""The table of self-training over settings, objectives and seeds, from the jobs of a multirun."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from triptych.data.files import read_json
 
 Job = Mapping[str, Any]
+Candidate = tuple[str, tuple[str, ...], str]  # experiment, overrides, objective
 PAPER = {  # arXiv 2006.10032, table 1: before and after in %
     "paper/cmnist": (82, 91),
     "paper/cmnist97": (72, 67),
@@ -20,14 +21,21 @@ PAPER = {  # arXiv 2006.10032, table 1: before and after in %
 
 @dataclass(frozen=True)
 class Row:
-    """One setting: accuracies on the target in %, one entry a seed."""
+    """One setting and objective: accuracies on the target in %, one entry a seed."""
 
-    setting: str
+    candidate: Candidate
     seeds: list[int]
     before: list[float]
     after: list[float]
+    scores: list[float]  # selection scores in %, which need no label of the target
     trusted: list[bool]
-    cpu_seconds: list[float]
+    cpu_seconds: list[float]  # of the job, which may train several objectives
+
+    @property
+    def name(self) -> str:
+        """Short: without the folders of keys."""
+        setting, overrides, objective = self.candidate
+        return " ".join([setting, *(each.rsplit(".", 1)[-1] for each in overrides), objective])
 
 
 def read_jobs(folder: Path) -> list[Job]:
@@ -37,21 +45,28 @@ def read_jobs(folder: Path) -> list[Job]:
 
 
 def rows(jobs: Sequence[Job]) -> list[Row]:
-    """One row a setting, its seeds in order."""
-    result = []
-    for setting in sorted({job["setting"] for job in jobs}):
-        mine = sorted((job for job in jobs if job["setting"] == setting), key=lambda job: job["seed"])
-        result.append(
-            Row(
-                setting,
-                [job["seed"] for job in mine],
-                [100 * job["target_accuracy_before"] for job in mine],
-                [100 * job["target_accuracy"] for job in mine],
-                [bool(job["trust"]) for job in mine],
-                [job["cpu_seconds"] for job in mine],
-            )
+    """One row a setting and objective, its seeds in order."""
+    grouped: dict[Candidate, list[Job]] = {}
+    for job in sorted(jobs, key=lambda job: (job["setting"], job["overrides"], job["seed"])):
+        for objective in job["objectives"]:
+            grouped.setdefault((job["setting"], tuple(job["overrides"]), objective), []).append(job)
+    return [
+        Row(
+            candidate,
+            [job["seed"] for job in mine],
+            [100 * job["target_accuracy_before"] for job in mine],
+            [100 * job[f"target_accuracy_{candidate[2]}"] for job in mine],
+            [100 * job[f"selection_score_{candidate[2]}"] for job in mine],
+            [bool(job["trust"]) for job in mine],
+            [job["cpu_seconds"] for job in mine],
         )
-    return result
+        for candidate, mine in grouped.items()
+    ]
+
+
+def choose(jobs: Sequence[Job]) -> Candidate:
+    """The setting and objective with the highest selection score, mean over seeds; the first of several."""
+    return max(rows(jobs), key=lambda row: np.mean(row.scores)).candidate
 
 
 def spread(values: Sequence[float]) -> str:
@@ -64,18 +79,19 @@ def spread(values: Sequence[float]) -> str:
 def markdown(jobs: Sequence[Job]) -> str:
     """The table; where the paper has the setting, its numbers and the published draw (seed 0) beside it."""
     lines = [
-        "| setting | seeds | source only | after | of them better | verdict right | seed 0 | paper | CPU s |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| setting | seeds | source only | after | score | better | verdict right | seed 0 | paper | CPU s |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows(jobs):
         better = [after > before for before, after in zip(row.before, row.after, strict=True)]
         right = sum(a == b for a, b in zip(better, row.trusted, strict=True))
         size = len(row.seeds)
         first = f"{row.before[0]:.1f} → {row.after[0]:.1f}" if row.seeds[0] == 0 else ""
-        paper = "{} → {}".format(*PAPER[row.setting]) if row.setting in PAPER else ""
-        cells = (row.setting, size, spread(row.before), spread(row.after), f"{sum(better)} of {size}")
-        more = (f"{right} of {size}", first, paper, f"{np.mean(row.cpu_seconds):.0f}")
-        lines.append("| " + " | ".join(map(str, (*cells, *more))) + " |")
+        setting = row.candidate[0]
+        paper = "{} → {}".format(*PAPER[setting]) if setting in PAPER else ""
+        cells = (row.name, size, spread(row.before), spread(row.after), spread(row.scores))
+        more = (f"{sum(better)} of {size}", f"{right} of {size}", first, paper)
+        lines.append("| " + " | ".join(map(str, (*cells, *more, f"{np.mean(row.cpu_seconds):.0f}"))) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -95,11 +111,11 @@ def draw(jobs: Sequence[Job], path: Path) -> None:
                 arrowprops={"arrowstyle": "->", "color": colour},
             )
         axes.plot(row.before + row.after, [*(index + offsets), *(index + offsets)], "k.", markersize=2)
-        if row.setting in PAPER:
-            axes.plot(PAPER[row.setting], [index, index], "bx")
+        if row.candidate[0] in PAPER:
+            axes.plot(PAPER[row.candidate[0]], [index, index], "bx")
     axes.set(
         yticks=range(len(table)),
-        yticklabels=[row.setting for row in table],
+        yticklabels=[row.name for row in table],
         ylim=(len(table) - 0.5, -0.5),
         xlabel="accuracy on the target in %, from source only to after self-training; x: the paper's table",
     )

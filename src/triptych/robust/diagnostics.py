@@ -16,17 +16,19 @@ from torch import nn
 
 from triptych.data.prepared import Split
 from triptych.data.shift import colour_bin, repaint
-from triptych.robust.losses import entropy
+from triptych.robust.losses import entropy, marginal_entropy
 from triptych.robust.networks import predict
 
 
 @dataclass(frozen=True)
 class Trial:
-    """The test splits of one repetition, and the colours of the target's."""
+    """The test splits of one repetition, the colours of the target's, and the target without labels."""
 
     source: Split
     target: Split
     target_colour: Float32[np.ndarray, " n"] | None  # None: no spurious feature is known
+    unlabelled: UInt8[np.ndarray, "m channels height width"]
+    ways: int  # classes
     painted: bool = True  # whether the colour can be drawn anew
 
 
@@ -109,43 +111,60 @@ def reliance(
     return float(np.mean(followed)) - others
 
 
-def compare(
-    networks: Sequence[nn.Module],
-    trials: Sequence[Trial],
-    name: str,
-    *,
-    ways: int,
-    redraws: int,
-    seed: int,
-) -> dict[str, float]:
+def selection_score(
+    network: nn.Module, unlabelled: UInt8[np.ndarray, "n channels height width"], fresh: Recoloured | None
+) -> float:
+    """What hyper-parameters are chosen by, 0 to 1, more is better: no label of the target is needed.
+
+    Accuracy on held-out source images in fresh colours; where nothing can be painted,
+    how much the predictions on the target tell the classes apart: the mutual
+    information of image and class as a share of its maximum, log(classes).
+    """
+    if fresh is not None:
+        return float(np.mean(fresh.accuracies))
+    logits = predict(network, torch.from_numpy(unlabelled))
+    information = marginal_entropy(logits) - entropy(logits).mean()
+    return information.item() / float(np.log(logits.shape[1]))
+
+
+@dataclass(frozen=True)
+class Examined:
+    """The metrics of one network on its trial."""
+
+    metrics: dict[str, float]
+    recoloured: list[float]  # accuracies in fresh colours, one a redraw; empty where nothing is painted
+
+
+def examine(network: nn.Module, trial: Trial, *, redraws: int, seed: int) -> Examined:
+    """Accuracy on the source, the target and its groups; what fresh colours change; the selection score."""
+    predicted = predicted_labels(network, trial.target)
+    metrics = {
+        "source_accuracy": accuracy(network, trial.source),
+        "target_accuracy": float(np.mean(predicted == trial.target.labels)),
+    }
+    if trial.target_colour is not None:
+        metrics |= group_accuracies(predicted, trial.target.labels, trial.target_colour, ways=trial.ways)
+    fresh = None
+    if trial.painted:
+        rng = np.random.default_rng(seed)
+        fresh = recolour(network, trial.source, ways=trial.ways, redraws=redraws, rng=rng)
+        metrics |= {"flip_rate": fresh.flip_rate, "reliance": fresh.reliance}
+    metrics["selection_score"] = selection_score(network, trial.unlabelled, fresh)
+    return Examined(metrics, fresh.accuracies if fresh else [])
+
+
+def summarise(examined: Sequence[Examined], name: str) -> dict[str, float]:
     """Metrics `<metric>_<name>` of the networks of all repetitions: mean, and `_sd` over repetitions.
 
     The source images in fresh colours show what the spurious colour is worth:
     `accuracy_recoloured_<name>_mean` and `_sd` over all redraws and repetitions,
     how often a prediction changes (`flip_rate`) and how far it follows (`reliance`).
     """
-    metrics: list[dict[str, float]] = []
-    recoloured: list[float] = []
-    for network, trial in zip(networks, trials, strict=True):
-        predicted = predicted_labels(network, trial.target)
-        groups = {}
-        if trial.target_colour is not None:
-            groups = group_accuracies(predicted, trial.target.labels, trial.target_colour, ways=ways)
-        source = accuracy(network, trial.source)
-        target = float(np.mean(predicted == trial.target.labels))
-        metrics.append({"source_accuracy": source, "target_accuracy": target, **groups})
-        if trial.painted:
-            rng = np.random.default_rng(seed)
-            fresh = recolour(network, trial.source, ways=ways, redraws=redraws, rng=rng)
-            recoloured += fresh.accuracies
-            metrics[-1] |= {"flip_rate": fresh.flip_rate, "reliance": fresh.reliance}
-    if not recoloured:
-        return mean_and_sd(metrics, name)
-    return {
-        **mean_and_sd(metrics, name),
-        f"accuracy_recoloured_{name}_mean": float(np.mean(recoloured)),
-        f"accuracy_recoloured_{name}_sd": _sd(recoloured),
-    }
+    summary = mean_and_sd([each.metrics for each in examined], name)
+    if recoloured := [value for each in examined for value in each.recoloured]:
+        summary[f"accuracy_recoloured_{name}_mean"] = float(np.mean(recoloured))
+        summary[f"accuracy_recoloured_{name}_sd"] = _sd(recoloured)
+    return summary
 
 
 def agreement(networks: Sequence[nn.Module], images: UInt8[np.ndarray, "n channels height width"]) -> float:
