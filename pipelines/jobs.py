@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock
 
 from pipelines.stage import ROOT, Stage, function_of, run_stage
 from triptych.config import Config
@@ -37,6 +38,15 @@ def run_stages(
             run_stage(name, function_of(script), config, root / folder)
         metrics |= read_json(root / folder / "metrics.json")
     return metrics
+
+
+def prepared(config: Config, folder: Path) -> Path:
+    """The prepared data set, made once for all jobs."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if not (folder / "run.json").exists():
+            run_stage("prepare", function_of("prepare"), replace(config, inputs=str(ROOT)), folder)
+    return folder
 
 
 def _script_and_folder(name: str) -> tuple[str, str]:

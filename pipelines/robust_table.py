@@ -9,19 +9,17 @@ when it has finished. A sweep that breaks off goes on where it was.
 import shutil
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import hydra
-from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from pipelines.jobs import run_stages
-from pipelines.stage import ROOT, function_of, run_stage
+from pipelines.jobs import prepared, run_stages
+from pipelines.stage import ROOT
 from triptych.config import Config, load
 from triptych.data.files import write_json
 from triptych.errors import TriptychError
@@ -63,15 +61,6 @@ def run_job(config: Config, job: Path, name: str) -> None:
         "p": robust.shift.p,
     }
     write_json(job / "metrics.json", {**facts, **metrics, **seconds})
-
-
-def prepared(config: Config, folder: Path) -> Path:
-    """The prepared data set, made once for all jobs."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
-        if not (folder / "run.json").exists():
-            run_stage("prepare", function_of("prepare"), replace(config, inputs=str(ROOT)), folder)
-    return folder
 
 
 class Table(Callback):

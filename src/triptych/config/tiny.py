@@ -163,6 +163,16 @@ class QuantizationConfig:
 
 
 @dataclass
+class CompareConfig:
+    """Training of the winner and its rivals alone, in `pipelines.tiny_compare`."""
+
+    epochs: int = MISSING
+
+    def check(self) -> None:
+        positive("tiny.compare.epochs", self.epochs)
+
+
+@dataclass
 class EngineConfig:
     """What the generator may change; no byte of the output depends on it."""
 
@@ -189,6 +199,7 @@ class TinyConfig:
     supernet: SupernetConfig = field(default_factory=SupernetConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     quantization: QuantizationConfig = field(default_factory=QuantizationConfig)
+    compare: CompareConfig = field(default_factory=CompareConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     measure: MeasureConfig = field(default_factory=MeasureConfig)
 
@@ -200,6 +211,7 @@ class TinyConfig:
             self.supernet,
             self.search,
             self.quantization,
+            self.compare,
             self.measure,
         ):
             section.check()

@@ -98,8 +98,15 @@ SOURCES: dict[str, Callable[[DataConfig, Path], Source]] = {
 
 
 def load_source(config: DataConfig, raw: Path) -> Source:
-    """Load the configured data set and check that it is what the config says."""
-    splits, card = SOURCES[config.name](config, raw)
+    """Load the configured data set and check that it is what the config says.
+
+    Of splits larger than configured, a part drawn by `data.split_seed` is kept.
+    """
+    whole, card = SOURCES[config.name](config, raw)
+    splits = {
+        "train": whole["train"].sample(config.train_size, seed=config.split_seed),
+        "test": whole["test"].sample(config.test_size, seed=config.split_seed),
+    }
     for name, size in (("train", config.train_size), ("test", config.test_size)):
         shape = (size, config.channels, config.image_size, config.image_size)
         if splits[name].images.shape != shape:

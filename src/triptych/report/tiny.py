@@ -1,20 +1,17 @@
 """Figures of the architecture search."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int64
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from triptych.tiny.arch import ArchConfig, SearchSpace
+from triptych.tiny.arch import SearchSpace
 from triptych.tiny.cost import Cost
 from triptych.tiny.front import best
 from triptych.tiny.search import Candidate, pareto_front
 from triptych.tiny.space import Survey
-from triptych.tiny.tables import unit_cost
-from triptych.tiny.topology import topology
 
 SIZES: tuple[tuple[str, float, Callable[[Cost], int]], ...] = (
     ("peak SRAM of the network (KiB)", 1024, lambda cost: cost.peak_sram),
@@ -85,30 +82,4 @@ def pareto(candidates: Sequence[Candidate], best: Candidate, path: Path) -> None
     panels[0].set(ylabel="validation accuracy")
     panels[0].legend(loc="lower right", fontsize="small")
     figure.suptitle(f"{len(candidates)} subnets evaluated, all within the limits")
-    figure.savefig(path, dpi=120)
-
-
-def block_memory(networks: Mapping[str, tuple[SearchSpace, ArchConfig]], sram: int, path: Path) -> None:
-    """Peak SRAM of every block, one panel a network, and what the board leaves (MCUNet, figure 6).
-
-    A network uses its board well where the bars are even: one high bar decides
-    the width and resolution of all others.
-    """
-    figure = Figure(figsize=(9, 2.2 * len(networks)), layout="constrained")
-    panels = figure.subplots(len(networks), sharey=True, squeeze=False)[:, 0]
-    for axes, (name, (space, arch)) in zip(panels, networks.items(), strict=True):
-        size, bytes_of = space.resolution, []
-        for unit in topology(space, arch):
-            row, size = unit_cost(unit, size)
-            bytes_of.append(row.arena)
-        axes.bar(range(len(bytes_of)), np.array(bytes_of) / 1024)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.axhline(sram / 1024, color="C3", linestyle=":", label="left by the board")
-        mean = np.mean(bytes_of) / max(bytes_of)
-        axes.set(
-            ylabel="KiB",
-            title=f"{name}, w{space.width_mult:g}-r{space.resolution}: mean {mean:.0%} of its peak",
-        )
-    panels[0].legend(fontsize="small")
-    panels[-1].set(xlabel="block: stem, first, then inverted bottlenecks in order")
     figure.savefig(path, dpi=120)

@@ -8,6 +8,7 @@ that fit, the one that computes most is taken.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import NamedTuple
 
 from triptych.errors import ConfigError
 from triptych.tiny.arch import ArchConfig, Block, SearchSpace, StageSpace
@@ -22,6 +23,14 @@ class Family:
     widths: tuple[int, ...]
     strides: tuple[int, ...]
     blocks: tuple[tuple[Block, ...], ...]
+
+
+class Version(NamedTuple):
+    """A network of a certain size, and what it costs."""
+
+    space: SearchSpace
+    arch: ArchConfig
+    cost: Cost
 
 
 FAMILIES = {
@@ -73,20 +82,18 @@ def rival(
     return space, ArchConfig(width_mult, resolution, family.blocks)
 
 
-def scaled_down(
-    name: str, limits: Limits, resolutions: Sequence[int], *, like: SearchSpace
-) -> tuple[SearchSpace, ArchConfig, Cost]:
+def scaled_down(name: str, limits: Limits, resolutions: Sequence[int], *, like: SearchSpace) -> Version:
     """The largest version of a family within the limits. Raises ConfigError where none fits."""
 
-    def versions() -> Iterator[tuple[SearchSpace, ArchConfig, Cost]]:
+    def versions() -> Iterator[Version]:
         for width_mult in WIDTH_MULTS:
             for resolution in resolutions:
                 space, arch = rival(name, width_mult, resolution, like=like)
                 cost = subnet_cost(space, arch)
                 if limits.fit(cost):
-                    yield space, arch, cost
+                    yield Version(space, arch, cost)
 
-    best = max(versions(), key=lambda version: version[2].macs, default=None)
+    best = max(versions(), key=lambda version: version.cost.macs, default=None)
     if best is None:
         raise ConfigError(
             f"no width of {name} at the resolutions {list(resolutions)} fits board.sram and board.flash, of "

@@ -170,6 +170,15 @@ def unit_cost(unit: Unit, size: int) -> tuple[Row, int]:
     return Row(*map(int, _total(rows))), size
 
 
+def block_peaks(space: SearchSpace, arch: ArchConfig) -> list[int]:
+    """Bytes of our arena that each unit of a network needs at once: stem, first block, then the others."""
+    size, peaks = space.resolution, []
+    for unit in topology(space, arch):
+        row, size = unit_cost(unit, size)
+        peaks.append(row.arena)
+    return peaks
+
+
 def _layer_cost(layer: Layer, size: int, held: int, kept: int, *, stays: bool) -> tuple[Row, int, int]:
     """Cost, size of the output, and bytes that TinyEngine counts for the output.
 
