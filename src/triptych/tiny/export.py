@@ -23,7 +23,8 @@ from triptych.graph.ops import (
 )
 from triptych.tiny.arch import ArchConfig, SearchSpace
 from triptych.tiny.elastic import subnet_weight
-from triptych.tiny.supernet import EPSILON, Statistics, Supernet
+from triptych.tiny.fused import EPSILON
+from triptych.tiny.supernet import Statistics, Supernet
 from triptych.tiny.topology import Layer, Unit, classifier, topology
 
 Weights = tuple[NDArray[np.float32], NDArray[np.float32]]

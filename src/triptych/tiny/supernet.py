@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from triptych.data.processes import ranks
 from triptych.tiny.arch import ArchConfig, SearchSpace
 from triptych.tiny.elastic import elastic_conv, sort_order
+from triptych.tiny.fused import EPSILON, fused_layer, runs_on
 from triptych.tiny.processes import normalize_together
 from triptych.tiny.topology import Layer, Unit, classifier, conv_layers, topology
 
-EPSILON = 1e-5  # added to the variance
 SHARED = 2  # units that all subnets have in common: stem and first block
 
 
@@ -33,6 +33,7 @@ class Moments(NamedTuple):
 
 Statistics = Mapping[str, Moments]
 Normalize = Callable[[Layer, Tensor], Tensor]
+Step = Callable[[Layer, Tensor], Tensor]  # a whole layer
 
 
 class ElasticLayer(nn.Module):
@@ -86,36 +87,41 @@ class Supernet(nn.Module):
 
         `x` in [0, 1] at the space's resolution.
         """
-
-        def normalize(layer: Layer, y: Tensor) -> Tensor:
-            moments = None if statistics is None else statistics[layer.name]
-            return self.normalize(layer, y, moments)
-
-        return self.walk(x, arch, normalize)
+        if statistics is None:
+            return self._classify(self._run(x, topology(self.space, arch), self._by_batch))
+        return self.walk(x, arch, lambda layer, y: self.normalize(layer, y, statistics[layer.name]))
 
     def forward_all(
         self, x: Float[Tensor, "batch channels height width"], archs: Sequence[ArchConfig]
     ) -> list[Float[Tensor, "batch classes"]]:
         """Logits of several subnets, normalized by the batch; stem and first block run once for all."""
-
-        def normalize(layer: Layer, y: Tensor) -> Tensor:
-            return self.normalize(layer, y, None)
-
         units = [list(topology(self.space, arch)) for arch in archs]
-        shared = self._run(x, units[0][:SHARED], normalize)
-        return [self._classify(self._run(shared, each[SHARED:], normalize)) for each in units]
+        shared = self._run(x, units[0][:SHARED], self._by_batch)
+        return [self._classify(self._run(shared, each[SHARED:], self._by_batch)) for each in units]
 
     def walk(self, x: Tensor, arch: ArchConfig, normalize: Normalize) -> Tensor:
         """The forward pass with the given normalization after every convolution."""
-        return self._classify(self._run(x, topology(self.space, arch), normalize))
 
-    def _run(self, x: Tensor, units: Iterable[Unit], normalize: Normalize) -> Tensor:
+        def step(layer: Layer, x: Tensor) -> Tensor:
+            y = normalize(layer, elastic_conv(x, self.layer(layer.name).weight, layer))
+            return F.relu6(y, inplace=True) if layer.activation == "relu6" else y
+
+        return self._classify(self._run(x, topology(self.space, arch), step))
+
+    def _by_batch(self, layer: Layer, x: Tensor) -> Tensor:
+        """A layer whose batch normalizes itself: what training does."""
+        module = self.layer(layer.name)
+        if runs_on(x) and ranks() == 1:
+            return fused_layer(x, module.weight, module.gain, module.bias, layer)
+        y = self.normalize(layer, elastic_conv(x, module.weight, layer), None)
+        return F.relu6(y, inplace=True) if layer.activation == "relu6" else y
+
+    def _run(self, x: Tensor, units: Iterable[Unit], step: Step) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
         for unit in units:
             y = x
             for layer in unit.layers:
-                y = normalize(layer, elastic_conv(y, self.layer(layer.name).weight, layer))
-                y = F.relu6(y, inplace=True) if layer.activation == "relu6" else y
+                y = step(layer, y)
             x = x + y if unit.residual else y
         return x
 

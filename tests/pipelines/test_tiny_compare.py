@@ -1,0 +1,59 @@
+"""The multirun that compares searched subnets with scaled-down networks, at its smallest."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.pipelines.conftest import Checkout, make_checkout
+
+COMMAND = (
+    "python",
+    "-m",
+    "pipelines.tiny_compare",
+    "-m",
+    "+sweep=tiny_compare",
+    "hydra.launcher.n_jobs=1",
+    "experiment=smoke",
+    "seed=0",
+    "board=stm32f410",
+    "tiny.compare.epochs=1",
+)
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    clone = make_checkout(tmp_path_factory.mktemp("compare"))
+    clone.run(*COMMAND)
+    return clone
+
+
+def job(clone: Checkout) -> Path:
+    return clone.path / "multirun/tiny_compare/smoke/0"
+
+
+def test_all_networks_are_within_the_same_memory(clone: Checkout):
+    """Otherwise the comparison says nothing: SRAM and Flash are what the board leaves, for each."""
+    found = json.loads((job(clone) / "comparison.json").read_text())
+    assert set(found["networks"]) == {"searched", "mobilenetv2", "proxylessnas"}
+    for row in found["networks"].values():
+        assert max(row["block_sram"]) <= row["peak_sram_predicted"] <= found["sram"]
+        assert row["flash_predicted"] <= found["flash"]
+    table = (clone.path / "multirun/tiny_compare/table.md").read_text()
+    assert table.count("| smoke |") == 3
+    for name in ("table.png", "blocks.png"):
+        assert (clone.path / "multirun/tiny_compare" / name).stat().st_size > 5000
+
+
+def test_a_killed_job_keeps_what_was_finished(clone: Checkout):
+    """Twelve jobs take an hour; neither the search nor a trained network may be paid for twice."""
+    (job(clone) / "comparison.json").unlink()
+    (job(clone) / "proxylessnas.json").unlink()
+    row = json.loads((job(clone) / "searched.json").read_text())
+    (job(clone) / "searched.json").write_text(json.dumps({**row, "accuracy": 0.123}))
+    searched = clone.path / "multirun/tiny_compare/smoke/0/chain/out/tiny/search/run.json"
+    before = searched.stat().st_mtime_ns
+    clone.run(*COMMAND)
+    assert "| 12.3 |" in (clone.path / "multirun/tiny_compare/table.md").read_text()
+    assert (job(clone) / "proxylessnas.json").exists()
+    assert searched.stat().st_mtime_ns == before
