@@ -74,7 +74,8 @@ def draw(jobs: Sequence[Job], path: Path) -> None:
         axes.set_xticklabels(NAMES.values(), rotation=20, fontsize="small")
     panels[0].set(ylabel="test accuracy as int8, %")
     limits = {(job["sram"], job["flash"]) for job in jobs}
-    figure.suptitle("within " + ", ".join(f"{sram:,} B SRAM and {flash:,} B Flash" for sram, flash in limits))
+    within = ", ".join(f"{sram:,} B SRAM, {flash:,} B Flash" for sram, flash in limits)
+    figure.suptitle(f"within {within}", fontsize="medium")
     figure.savefig(path, dpi=120)
 
 
@@ -93,9 +94,9 @@ def draw_blocks(jobs: Sequence[Job], path: Path) -> None:
             axes.bar(range(len(row["block_sram"])), 100 * np.array(row["block_sram"]) / job["sram"])
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.axhline(100, color="C3", linestyle=":")
-            title = f"{setting}, {label}" if axes is column[0] else label
             size = f"w{row['width_mult']:g}-r{row['resolution']}"
-            axes.set_title(f"{title}, {size}: mean {memory_use(row):.0%} of peak", fontsize="small")
+            title = f"{setting}\n{label}, {size}: mean {memory_use(row):.0%} of peak"
+            axes.set_title(title, fontsize="small")
         column[-1].set(xlabel="block, in order")
     for axes in panels[:, 0]:
         axes.set(ylabel="% of the SRAM limit")
