@@ -1,5 +1,6 @@
 """The layout that all stages share, and the data sets written in it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from sklearn.datasets import load_digits
 
 from triptych.config.data import DataConfig
 from triptych.data.prepared import Split, read_card, read_split, write_prepared
-from triptych.data.sources import load_source
+from triptych.data.sources import SOURCES, load_source
 from triptych.errors import DataError
 
 DIGITS = DataConfig(name="digits", image_size=8, train_size=1440, test_size=357)
@@ -67,6 +68,20 @@ def test_size_that_the_data_set_does_not_have_is_refused(tmp_path: Path):
     wrong = DataConfig(name="digits", image_size=8, train_size=1700, test_size=357)
     with pytest.raises(DataError, match=r"train_size=1700.*1797"):
         load_source(wrong, tmp_path)
+
+
+def test_a_smaller_size_draws_a_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """MNIST for minutes instead of hours: another part by another seed, never the first of a sorted file."""
+    images = np.arange(300, dtype=np.uint16).astype(np.uint8).reshape(300, 1, 1, 1)
+    whole = Split(images, np.repeat(np.arange(3), 100))
+    monkeypatch.setitem(SOURCES, "mnist", lambda config, raw: ({"train": whole, "test": whole}, {}))
+    config = replace(DIGITS, name="mnist", image_size=1, classes=3, train_size=90, test_size=60)
+    first, again = (load_source(config, tmp_path)[0] for _ in range(2))
+    other, _ = load_source(replace(config, split_seed=1), tmp_path)
+    assert {name: len(split) for name, split in first.items()} == {"train": 90, "test": 60}
+    assert min(first["train"].class_counts(3)) > 15
+    np.testing.assert_array_equal(first["train"].images, again["train"].images)
+    assert not np.array_equal(first["train"].labels, other["train"].labels)
 
 
 def test_a_sample_holds_different_examples_and_repeats():

@@ -16,7 +16,7 @@ class DataConfig:
     image_size: int = MISSING
     channels: int = 1
     classes: int = 10
-    train_size: int = MISSING
+    train_size: int = MISSING  # below the data set's own: a part of it, drawn by `split_seed`
     test_size: int = MISSING
     split_seed: int = 0
     folder: str | None = None  # of image_folder: {train,test}/<class>/<picture>

@@ -86,7 +86,7 @@ def draw_blocks(jobs: Sequence[Job], path: Path) -> None:
     the width and resolution of all others.
     """
     firsts = {setting: next(j for j in jobs if j["setting"] == setting) for setting in by_setting(jobs)}
-    figure = Figure(figsize=(3 * len(firsts), 2 * len(NAMES)), layout="constrained")
+    figure = Figure(figsize=(3.3 * len(firsts), 2 * len(NAMES)), layout="constrained")
     panels = figure.subplots(len(NAMES), len(firsts), sharey=True, squeeze=False)
     for column, (setting, job) in zip(panels.T, firsts.items(), strict=True):
         for axes, (name, label) in zip(column, NAMES.items(), strict=True):
@@ -96,7 +96,7 @@ def draw_blocks(jobs: Sequence[Job], path: Path) -> None:
             axes.axhline(100, color="C3", linestyle=":")
             size = f"w{row['width_mult']:g}-r{row['resolution']}"
             title = f"{setting}\n{label}, {size}: mean {memory_use(row):.0%} of peak"
-            axes.set_title(title, fontsize="small")
+            axes.set_title(title, fontsize="x-small")
         column[-1].set(xlabel="block, in order")
     for axes in panels[:, 0]:
         axes.set(ylabel="% of the SRAM limit")
