@@ -23,9 +23,12 @@ def check_feasible(config: Config, panel: str) -> None:
             "the chain takes synthetic",
         )
     if panel in ("tiny", "hinge"):
+        from functools import partial
+
         from triptych.tiny.arch import search_spaces
         from triptych.tiny.cost import board_limits, require_feasible, subnet_cost
 
         spaces = search_spaces(config.tiny.space, config.data)
         limits = board_limits(config.board, config.tiny.reserve)
-        require_feasible(spaces, subnet_cost, limits)
+        cost = partial(subnet_cost, weight_bits=config.tiny.quantization.weight_bits)
+        require_feasible(spaces, cost, limits)

@@ -36,7 +36,8 @@ def write_table(config: Config) -> Path:
     if config.out is None:
         raise ConfigError("out=null: say out=<folder>, where the table goes")
     space = read_space(Path(config.inputs) / "out/tiny/space/space.json", config.tiny.space, config.data)
-    graphs = (shape_graph(space, arch) for arch in covering(space))
+    bits = config.tiny.quantization.weight_bits
+    graphs = (shape_graph(space, arch, bits) for arch in covering(space))
     path = Path(config.out) / f"instructions_{config.board.cpu}.json"
     write_json(path, instruction_table(graphs, config.board, seed=config.seed))
     return path

@@ -77,8 +77,9 @@ def versions(config: Config, found: Path) -> "dict[str, Version]":
     limits = board_limits(config.board, tiny.reserve)
     space = read_space(found / "space/space.json", tiny.space, config.data)
     arch = read_arch(found / "search/arch.json", space)
-    rivals = {name: scaled_down(name, limits, tiny.space.resolutions, like=space) for name in FAMILIES}
-    return {"searched": Version(space, arch, subnet_cost(space, arch)), **rivals}
+    bits, sizes = tiny.quantization.weight_bits, tiny.space.resolutions
+    rivals = {name: scaled_down(name, limits, sizes, like=space, weight_bits=bits) for name in FAMILIES}
+    return {"searched": Version(space, arch, subnet_cost(space, arch, weight_bits=bits)), **rivals}
 
 
 def row(config: Config, version: "Version", train: "Split", test: "Split") -> dict[str, Any]:
@@ -109,7 +110,8 @@ def train_and_test(
     network = train_alone(config, space, arch, train)
     x, _ = tensors(train.take(slice(config.tiny.search.recalibration_size)), space.resolution)
     graph = export(network, arch, recalibrate(network, x.split(BATCH), arch))
-    integer = lower(graph, {**calibrate(graph, x.split(BATCH)), graph.input: PIXEL_RANGE})
+    ranges = {**calibrate(graph, x.split(BATCH)), graph.input: PIXEL_RANGE}
+    integer = lower(graph, ranges, weight_bits=config.tiny.quantization.weight_bits)
     pixels, labels = tensors(test, space.resolution)
     return {
         "accuracy": (run_float(graph, pixels).argmax(1) == labels).double().mean().item(),

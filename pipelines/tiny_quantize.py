@@ -1,4 +1,4 @@
-"""Turn the chosen subnet into an int8 network, model.tflite, train it as such, and measure the loss."""
+"""Turn the chosen subnet into an integer network, model.tflite, train it as such, and measure the loss."""
 
 from typing import TYPE_CHECKING
 
@@ -51,7 +51,9 @@ def main(stage: Stage) -> Metrics:
 
     network = export(supernet, arch, recalibrate(supernet, recalibration.split(BATCH), arch))
     ranges = {**calibrate(network, calibration.split(BATCH)), network.input: PIXEL_RANGE}
-    integer = lower(train_on(stage, FakeQuantized(network, ranges), train), ranges)
+    bits = config.tiny.quantization.weight_bits
+    rounded = FakeQuantized(network, ranges, weight_bits=bits)
+    integer = lower(train_on(stage, rounded, train), ranges, weight_bits=bits)
 
     inputs = to_int8(test)
     write_atomic(stage.out / "model.tflite", write_tflite(integer))
@@ -59,14 +61,14 @@ def main(stage: Stage) -> Metrics:
     as_float = (run_float(network, test).argmax(1) == labels).double().mean().item()
     after_training, as_int8 = (
         float((run(graph, inputs.numpy()).argmax(1) == labels.numpy()).mean())
-        for graph in (lower(network, ranges), integer)
+        for graph in (lower(network, ranges, weight_bits=bits), integer)
     )
     return {
         "subnet_accuracy": as_float,
         "post_training_accuracy": after_training,
         "int8_accuracy": as_int8,
         "accuracy_drop": as_float - as_int8,
-        **subnet_cost(space, arch).to_json(),
+        **subnet_cost(space, arch, weight_bits=bits).to_json(),
     }
 
 

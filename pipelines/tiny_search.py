@@ -28,7 +28,8 @@ def main(stage: Stage) -> Metrics:
     x, _ = tensors(train.take(slice(settings.recalibration_size)), space.resolution)
     validation = tensors(held_out, space.resolution)
 
-    tables = CostTables(space)
+    bits = config.tiny.quantization.weight_bits
+    tables = CostTables(space, bits)
     table = read_table(Path(settings.instruction_table)) if settings.instruction_table else None
     limits = replace(
         board_limits(config.board, config.tiny.reserve),
@@ -37,7 +38,7 @@ def main(stage: Stage) -> Metrics:
     )
     evolution = Evolution(
         space,
-        lambda space, arch: subnet_cost(space, arch, table),
+        lambda space, arch: subnet_cost(space, arch, table, weight_bits=bits),
         limits,
         lambda arch: subnet_accuracy(supernet, arch, x, *validation),
         np.random.default_rng(config.seed),

@@ -5,6 +5,7 @@ from pipelines.stage import Metrics, Stage, stage
 
 @stage("tiny_space")
 def main(stage: Stage) -> Metrics:
+    from functools import partial
     from typing import cast
 
     import numpy as np
@@ -24,8 +25,10 @@ def main(stage: Stage) -> Metrics:
     memory = cast(Memory, settings.memory)
     limits = board_limits(config.board, config.tiny.reserve)
     spaces = search_spaces(settings, config.data)
-    require_feasible(spaces, subnet_cost, limits)
-    tables = [CostTables(space) for space in tqdm(spaces, "space", disable=not config.trainer.progress_bar)]
+    bits = config.tiny.quantization.weight_bits
+    require_feasible(spaces, partial(subnet_cost, weight_bits=bits), limits)
+    bar = tqdm(spaces, "space", disable=not config.trainer.progress_bar)
+    tables = [CostTables(space, bits) for space in bar]
     surveys = {
         "sampling": [
             sample(each, limits, memory=memory, samples=settings.samples, rng=rng)

@@ -45,6 +45,25 @@ def test_all_networks_are_within_the_same_memory(clone: Checkout):
         assert (clone.path / "multirun/tiny_compare" / name).stat().st_size > 5000
 
 
+def test_weights_of_4_bits_reach_the_firmware(clone: Checkout):
+    """The option must hold from the network's training to the code: half the bytes, and nothing refused."""
+    for link, target in (
+        ("out/tiny", job(clone) / "chain/out/tiny"),
+        ("data/prepared/real", job(clone).parents[1] / "prepared-digits"),
+    ):
+        (clone.path / link).parent.mkdir(parents=True, exist_ok=True)
+        (clone.path / link).symlink_to(target)
+    common, flash = ("board=stm32f410", "tracking.uri=null"), {}
+    for bits in (8, 4):
+        override = f"tiny.quantization.weight_bits={bits}"
+        clone.stage("tiny_quantize", *common, override, "out=out/tiny/quantize")
+        metrics = json.loads((clone.path / "out/tiny/quantize/metrics.json").read_text())
+        flash[bits] = metrics["flash_predicted"]
+    clone.stage("tiny_generate", *common, "out=out/tiny/generate")
+    generated = json.loads((clone.path / "out/tiny/generate/metrics.json").read_text())
+    assert generated["constants"] == flash[4] < 0.75 * flash[8]
+
+
 def test_a_killed_job_keeps_what_was_finished(clone: Checkout):
     """Twelve jobs take an hour; neither the search nor a trained network may be paid for twice."""
     (job(clone) / "comparison.json").unlink()

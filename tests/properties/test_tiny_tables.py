@@ -44,6 +44,22 @@ def test_tables_equal_the_graph(space: SearchSpace):
     check()
 
 
+def test_weights_of_4_bits_halve_what_flash_holds_of_them():
+    """A limit on Flash admits other subnets than with 8 bits; the graph packs each layer by itself."""
+    tables, rng = CostTables(PAPER, weight_bits=4), np.random.default_rng(1)
+    arches = [PAPER.random(rng) for _ in range(10)]
+    costs = tables.costs(np.array([tables.encode(arch) for arch in arches]))
+    for i, arch in enumerate(arches):
+        scalar = subnet_cost(PAPER, arch, weight_bits=4)
+        assert (costs.flash[i], costs.macs[i], costs.parameters[i]) == (
+            scalar.flash,
+            scalar.macs,
+            scalar.parameters,
+        )
+        assert costs.arena[i] <= scalar.peak_sram
+        assert scalar.flash < 0.6 * subnet_cost(PAPER, arch).flash
+
+
 def test_tables_equal_the_graph_in_the_papers_space():
     """Resolution 176 becomes odd at 11; every stage has the paper's three depths."""
     rng = np.random.default_rng(0)

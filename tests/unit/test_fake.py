@@ -28,14 +28,18 @@ def logits_of(integer: Graph) -> tuple[np.ndarray, float]:
     return dequantize(run(integer, to_int8(PIXELS).numpy()), grid), grid.scale
 
 
-def test_training_sees_the_answers_of_the_integer_network():
-    """The integer reference, which the firmware equals in every byte, is what is trained."""
-    integer, step = logits_of(lower(NETWORK, RANGES))
-    seen = FakeQuantized(NETWORK, RANGES)(PIXELS).detach().numpy()
+@pytest.mark.parametrize(("bits", "least", "steps"), [(8, 0.6, 4.5), (4, 0.95, 9)])
+def test_training_sees_the_answers_of_the_integer_network(bits: int, least: float, steps: float):
+    """The integer reference, which the firmware equals in every byte, is what is trained.
+
+    Values near half a step may round either way; another grid gives about 0.
+    """
+    integer, step = logits_of(lower(NETWORK, RANGES, weight_bits=bits))
+    seen = FakeQuantized(NETWORK, RANGES, weight_bits=bits)(PIXELS).detach().numpy()
     exact = run_float(NETWORK, PIXELS).numpy()
     alike = np.corrcoef((seen - exact).ravel(), (integer - exact).ravel())[0, 1]
-    assert alike > 0.6  # 0.78: values near half a step may round either way; another grid gives about 0
-    assert np.abs(seen - integer).max() < 4.5 * step
+    assert alike > least  # 0.78 of 8 bits
+    assert np.abs(seen - integer).max() < steps * step
 
 
 def test_training_on_brings_the_integer_network_closer():

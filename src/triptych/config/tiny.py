@@ -155,8 +155,12 @@ class QuantizationConfig:
     calibration_size: int = MISSING  # training images that give the activation ranges
     epochs: int = MISSING  # of quantization-aware training; 0 leaves it out
     learning_rate: float = MISSING  # peak of its cosine
+    weight_bits: int = 8  # or 4; activations have 8
 
     def check(self) -> None:
+        require(
+            self.weight_bits in (4, 8), f"tiny.quantization.weight_bits={self.weight_bits} must be 8 or 4"
+        )
         for key in ("calibration_size", "learning_rate"):
             positive(f"tiny.quantization.{key}", getattr(self, key))
         require(self.epochs >= 0, f"tiny.quantization.epochs={self.epochs} must not be negative")

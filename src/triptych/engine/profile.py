@@ -92,10 +92,13 @@ def _linear(op: Op, source: Quantization, rng: np.random.Generator) -> Quantizat
 def _weighted(op: Weighted, source: Quantization, target: Quantization, rng: np.random.Generator) -> Weighted:
     channels = len(op.bias)
     taps = op.weight.size // channels
-    factor = 40 / (SPREAD**2 * np.sqrt(taps))  # accumulators of that spread become outputs of spread 40
+    limit = 127 if op.weight_bits == 8 else 7
+    factor = (
+        127 / limit * 40 / (SPREAD**2 * np.sqrt(taps))
+    )  # accumulators of that spread become outputs of spread 40
     return replace(
         op,
-        weight=rng.integers(-127, 128, op.weight.shape).astype(np.int8),
+        weight=rng.integers(-limit, limit + 1, op.weight.shape).astype(np.int8),
         bias=rng.integers(-2000, 2000, channels).astype(np.int32),
         weight_scale=np.full(channels, factor * target.scale / source.scale, np.float32),
     )

@@ -33,4 +33,6 @@ def signature(op: Op, graph: Graph) -> str:
     if isinstance(op, Conv2D | DepthwiseConv2D):
         _, rows, columns, _ = op.weight.shape
         words.append(f"kernel {rows}x{columns} stride {op.stride[0]}x{op.stride[1]}")
+    if isinstance(op, Weighted) and op.weight_bits == int4.BITS:
+        words.append("weights of 4 bits")
     return ", ".join([*words, op.activation])

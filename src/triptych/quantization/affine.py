@@ -1,7 +1,7 @@
 """Affine int8: `real = scale * (integer - zero_point)`, by TFLite's quantization specification.
 
 Activations are asymmetric per tensor, weights symmetric per output channel in
-[-127, 127], biases int32 with the scale of the accumulator.
+[-127, 127], or of 4 bits in [-7, 7], biases int32 with the scale of the accumulator.
 """
 
 import numpy as np
@@ -11,6 +11,7 @@ from triptych.graph.ops import Quantization
 
 LOWEST, HIGHEST = -128, 127
 LEVELS = HIGHEST - LOWEST
+WEIGHT_LIMITS = {8: 127, 4: 7}  # by bits
 BIAS_LIMIT = 2**30  # leaves the accumulator room for the products
 MULTIPLIER_LIMIT = 2.0**-30  # of input scale * weight scale / output scale; below it the shift has no bits
 
@@ -41,6 +42,7 @@ def weight_scale(
     *,
     input_scale: float,
     output_scale: float,
+    bits: int = 8,
 ) -> NDArray[np.float32]:
     """Scale of each output channel (the first axis of `weight`), float32.
 
@@ -50,13 +52,16 @@ def weight_scale(
     largest = np.abs(weight.reshape(len(weight), -1)).max(axis=1)
     for_bias = np.abs(bias) / (input_scale * BIAS_LIMIT)
     for_shift = MULTIPLIER_LIMIT * output_scale / input_scale
-    return np.maximum(np.maximum(largest / HIGHEST, for_bias), for_shift).astype(np.float32)
+    return np.maximum(np.maximum(largest / WEIGHT_LIMITS[bits], for_bias), for_shift).astype(np.float32)
 
 
-def quantize_weight(weight: NDArray[np.floating], scale: NDArray[np.float32]) -> NDArray[np.int8]:
-    """Symmetric int8 in [-127, 127]; `scale` broadcasts against `weight`."""
+def quantize_weight(
+    weight: NDArray[np.floating], scale: NDArray[np.float32], bits: int = 8
+) -> NDArray[np.int8]:
+    """Symmetric, in [-127, 127], or [-7, 7] of 4 bits; `scale` broadcasts against `weight`."""
     integers = np.rint(np.asarray(weight, np.float64) / scale)
-    return np.clip(integers, -HIGHEST, HIGHEST).astype(np.int8)
+    limit = WEIGHT_LIMITS[bits]
+    return np.clip(integers, -limit, limit).astype(np.int8)
 
 
 def quantize_bias(

@@ -13,17 +13,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from triptych.graph.ops import DepthwiseConv2D, FullyConnected, Graph, Quantization, Weighted
-from triptych.quantization.affine import HIGHEST, LOWEST
+from triptych.graph.ops import DepthwiseConv2D, Graph, Quantization, Weighted
+from triptych.quantization.affine import HIGHEST, LOWEST, WEIGHT_LIMITS
 from triptych.quantization.calibrate import Range, apply, parameters
-from triptych.quantization.lower import grids_of
+from triptych.quantization.lower import grids_of, per_tensor
 
 
 class FakeQuantized(nn.Module):
-    """Weights and biases of `graph` as parameters; `graph` and `ranges` as `lower` takes them."""
+    """Weights and biases of `graph` as parameters; the arguments as `lower` takes them."""
 
-    def __init__(self, graph: Graph, ranges: Mapping[str, Range]) -> None:
+    def __init__(self, graph: Graph, ranges: Mapping[str, Range], *, weight_bits: int = 8) -> None:
         super().__init__()
+        self.weight_bits = weight_bits
         self.graph, self.grids = graph, grids_of(graph, ranges)
         self.weights, self.biases = nn.ParameterDict(), nn.ParameterDict()
         for op in graph.weighted():
@@ -50,8 +51,9 @@ class FakeQuantized(nn.Module):
         return replace(self.graph, ops=ops)
 
     def _rounded(self, op: Weighted) -> tuple[Tensor, Tensor]:
-        axis = None if isinstance(op, FullyConnected) else 3 if isinstance(op, DepthwiseConv2D) else 0
-        return weight_on_grid(self.weights[_key(op)], axis), self.biases[_key(op)]
+        bits = self.weight_bits
+        axis = None if per_tensor(op, bits) else 3 if isinstance(op, DepthwiseConv2D) else 0
+        return weight_on_grid(self.weights[_key(op)], axis, bits), self.biases[_key(op)]
 
 
 def on_grid(x: Tensor, grid: Quantization) -> Tensor:
@@ -59,14 +61,15 @@ def on_grid(x: Tensor, grid: Quantization) -> Tensor:
     return torch.fake_quantize_per_tensor_affine(x, grid.scale, grid.zero_point, LOWEST, HIGHEST)
 
 
-def weight_on_grid(weight: Tensor, axis: int | None) -> Tensor:
-    """Symmetric int8 with a scale for each entry of `axis`, or one for all."""
+def weight_on_grid(weight: Tensor, axis: int | None, bits: int = 8) -> Tensor:
+    """Symmetric, of so many bits, with a scale for each entry of `axis`, or one for all."""
+    limit = WEIGHT_LIMITS[bits]
     rows = weight.detach().reshape(1, -1) if axis is None else weight.detach().movedim(axis, 0).flatten(1)
-    scale = (rows.abs().amax(1) / HIGHEST).clamp(min=torch.finfo(torch.float32).tiny)
+    scale = (rows.abs().amax(1) / limit).clamp(min=torch.finfo(torch.float32).tiny)
     zero = torch.zeros_like(scale, dtype=torch.int32)
     if axis is None:
-        return torch.fake_quantize_per_tensor_affine(weight, scale, zero, -HIGHEST, HIGHEST)
-    return torch.fake_quantize_per_channel_affine(weight, scale, zero, axis, -HIGHEST, HIGHEST)
+        return torch.fake_quantize_per_tensor_affine(weight, scale, zero, -limit, limit)
+    return torch.fake_quantize_per_channel_affine(weight, scale, zero, axis, -limit, limit)
 
 
 def _key(op: Weighted) -> str:

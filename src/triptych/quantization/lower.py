@@ -1,8 +1,8 @@
-"""Post-training quantization: a float graph and its ranges become an int8 graph.
+"""Post-training quantization: a float graph and its ranges become an int8 graph, its weights of 8 or 4 bits.
 
 By TFLite's quantization specification: convolutions per channel, the fully
-connected layer per tensor; what moves values or picks among them keeps the grid of its
-input, and softmax has its own.
+connected layer per tensor (of 4 bits, per channel too); what moves values or picks
+among them keeps the grid of its input, and softmax has its own.
 """
 
 from collections.abc import Mapping
@@ -33,15 +33,21 @@ from triptych.quantization.calibrate import Range
 SOFTMAX_GRID = Quantization(1 / 256, -128)
 
 
-def lower(graph: Graph, ranges: Mapping[str, Range]) -> Graph:
-    """The int8 network: weights int8, biases int32, every tensor with its quantization.
+def lower(graph: Graph, ranges: Mapping[str, Range], *, weight_bits: int = 8) -> Graph:
+    """The int8 network: weights int8 (of 4 bits in [-7, 7]), biases int32, tensors with their quantization.
 
     `ranges` needs every tensor of `graph`; the input's is the range that the
     deployed network accepts.
     """
     grids = grids_of(graph, ranges)
     tensors = {name: replace(tensor, quantization=grids[name]) for name, tensor in graph.tensors.items()}
-    return Graph(graph.input, graph.output, tensors, tuple(_lower_op(op, grids) for op in graph.ops))
+    ops = tuple(_lower_op(op, grids, weight_bits) for op in graph.ops)
+    return Graph(graph.input, graph.output, tensors, ops)
+
+
+def per_tensor(op: Op, weight_bits: int) -> bool:
+    """Whether the weights of `op` have one scale: 15 levels are too few to share among channels."""
+    return isinstance(op, FullyConnected) and weight_bits == 8
 
 
 def grids_of(graph: Graph, ranges: Mapping[str, Range]) -> dict[str, Quantization]:
@@ -55,21 +61,22 @@ def grids_of(graph: Graph, ranges: Mapping[str, Range]) -> dict[str, Quantizatio
     return grids
 
 
-def _lower_op(op: Op, grids: Mapping[str, Quantization]) -> Op:
+def _lower_op(op: Op, grids: Mapping[str, Quantization], bits: int) -> Op:
     if not isinstance(op, Weighted):
         return op
     before, after = grids[op.input].scale, grids[op.output].scale
     channels_first, bias = _channels_first(op), np.asarray(op.bias, np.float64)
-    scale = weight_scale(channels_first, bias, input_scale=before, output_scale=after)
-    if isinstance(op, FullyConnected):
+    scale = weight_scale(channels_first, bias, input_scale=before, output_scale=after, bits=bits)
+    if per_tensor(op, bits):
         scale = scale.max(keepdims=True)
     per_channel = scale.reshape(-1, *[1] * (channels_first.ndim - 1))
-    weight = quantize_weight(channels_first, per_channel)
+    weight = quantize_weight(channels_first, per_channel, bits)
     return replace(
         op,
         weight=_channels_last(op, weight),
         bias=quantize_bias(bias, input_scale=before, scale=scale),
         weight_scale=scale,
+        weight_bits=bits,
     )
 
 

@@ -63,9 +63,11 @@ class Limits:
         )
 
 
-def subnet_cost(space: SearchSpace, arch: ArchConfig, table: InstructionTable | None = None) -> Cost:
+def subnet_cost(
+    space: SearchSpace, arch: ArchConfig, table: InstructionTable | None = None, *, weight_bits: int = 8
+) -> Cost:
     """Cost of one subnet; instructions only by a table of them."""
-    graph = shape_graph(space, arch)
+    graph = shape_graph(space, arch, weight_bits)
     return Cost(
         macs=count_macs(graph),
         parameters=sum(op.weight.size + op.bias.size for op in graph.weighted()),

@@ -39,7 +39,7 @@ def fitting(tables: CostTables, limits: Limits, *, memory: Memory = "ours", step
     exact and slow.
     """
     base = Row(*map(int, tables.base))
-    room = (limits.flash - base.weights - per_channel(memory) * base.channels) // step
+    room = (limits.flash - int(_flash(tables, tables.base[:, None], memory)[0])) // step
     if room < 0:
         return Fitting(0.0, 0.0)
     probability = moment = 0.0
@@ -47,7 +47,7 @@ def fitting(tables: CostTables, limits: Limits, *, memory: Memory = "ours", step
         law = np.array([[1.0], [float(base.macs)]])
         for table, mask, weights in zip(tables.tables, masks, tables.law(), strict=True):
             row = _columns(table[:, mask])
-            bins = (_flash(row, memory) + step // 2) // step
+            bins = (_flash(tables, table[:, mask], memory) + step // 2) // step
             law = _join(law, _histogram(bins, row["macs"], weights[mask], room))[:, : room + 1]
         probability += sign * law[0].sum()
         moment += sign * law[1].sum()
@@ -71,7 +71,9 @@ def distribution(
     Each stage is rounded to the nearest cell: for figures. `fitting` has the exact mean.
     """
     base = Row(*map(int, tables.base))
-    flash_step = max(1, (limits.flash - base.weights - per_channel(memory) * base.channels) // (bins[0] - 1))
+    flash_step = max(
+        1, (limits.flash - int(_flash(tables, tables.base[:, None], memory)[0])) // (bins[0] - 1)
+    )
     macs_step = max(1, sum(int(table[0].max()) for table in tables.tables) // (bins[1] - 1))
     total = np.zeros(bins)
     for sign, masks in _events(tables, limits.sram, memory):
@@ -79,7 +81,8 @@ def distribution(
         law[0, 0] = sign
         for table, mask, weights in zip(tables.tables, masks, tables.law(), strict=True):
             row = _columns(table[:, mask])
-            cells = np.column_stack([_flash(row, memory) / flash_step, row["macs"] / macs_step])
+            flash = _flash(tables, table[:, mask], memory)
+            cells = np.column_stack([flash / flash_step, row["macs"] / macs_step])
             edges = [np.arange(size + 1) - 0.5 for size in bins]
             stage, _ = np.histogramdd(np.rint(cells), edges, weights=weights[mask])
             law = fftconvolve(law, stage)[: bins[0], : bins[1]]
@@ -95,8 +98,9 @@ def per_channel(memory: Memory) -> int:
     return BYTES_PER_CHANNEL if memory == "ours" else FLASH_PER_CHANNEL
 
 
-def _flash(row: dict[str, Int64[Array, " n"]], memory: Memory) -> Int64[Array, " n"]:
-    return row["weights"] + per_channel(memory) * row["channels"]
+def _flash(tables: CostTables, columns: Int64[Array, "columns n"], memory: Memory) -> Int64[Array, " n"]:
+    _, weights, channels, *_ = columns
+    return tables.stored(weights) + per_channel(memory) * channels
 
 
 def _events(

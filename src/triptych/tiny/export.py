@@ -5,6 +5,7 @@ that is quantized and compiled.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from triptych.graph.ops import (
     Graph,
     Op,
     Tensor,
+    Weighted,
     output_size,
 )
 from triptych.tiny.arch import ArchConfig, SearchSpace
@@ -40,9 +42,11 @@ def build_graph(space: SearchSpace, arch: ArchConfig, weights_of: WeightsOf) -> 
     return Graph("input", builder.at, builder.tensors, tuple(builder.ops))
 
 
-def shape_graph(space: SearchSpace, arch: ArchConfig) -> Graph:
+def shape_graph(space: SearchSpace, arch: ArchConfig, weight_bits: int = 8) -> Graph:
     """The network with weights of the right shapes that take no memory: for costing."""
-    return build_graph(space, arch, _no_weights)
+    graph = build_graph(space, arch, _no_weights)
+    ops = (replace(op, weight_bits=weight_bits) if isinstance(op, Weighted) else op for op in graph.ops)
+    return replace(graph, ops=tuple(ops))
 
 
 @torch.no_grad()

@@ -23,8 +23,10 @@ def front(tables: CostTables, limits: Limits) -> Int64[Array, "n 3"]:
     SRAM is the bound of our planner's arena.
     """
     base = Row(*map(int, tables.base))
-    start = np.array([[base.weights + BYTES_PER_CHANNEL * base.channels, base.macs]])
-    stages = [_stage(table) for table in tables.tables]
+    start = np.array(
+        [[int(tables.stored(tables.base[1:2])[0]) + BYTES_PER_CHANNEL * base.channels, base.macs]]
+    )
+    stages = [_stage(tables, table) for table in tables.tables]
     least = max(base.arena, *(int(arena.min()) for arena, _ in stages))
     levels = np.unique(np.maximum(np.concatenate([arena for arena, _ in stages]), least))
     known, found = start[:0], []
@@ -52,10 +54,12 @@ def beaten(points: Int64[Array, "n 2"], known: Points) -> Bool[Array, " n"]:
     return most[at] >= points[:, 1]
 
 
-def _stage(table: Int64[Array, "columns codes"]) -> tuple[Int64[Array, " n"], Int64[Array, "n 2"]]:
+def _stage(
+    tables: CostTables, table: Int64[Array, "columns codes"]
+) -> tuple[Int64[Array, " n"], Int64[Array, "n 2"]]:
     """Arena, and Flash with MACs, of the codes of a stage that no other beats."""
     row = dict(zip(Row._fields, table, strict=True))
-    arena, flash = row["arena"], row["weights"] + BYTES_PER_CHANNEL * row["channels"]
+    arena, flash = row["arena"], tables.stored(row["weights"]) + BYTES_PER_CHANNEL * row["channels"]
     costs = np.column_stack([flash, row["macs"]])
     arenas, parts, known = [], [], costs[:0]
     for level in np.unique(arena):

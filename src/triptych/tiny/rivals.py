@@ -82,14 +82,16 @@ def rival(
     return space, ArchConfig(width_mult, resolution, family.blocks)
 
 
-def scaled_down(name: str, limits: Limits, resolutions: Sequence[int], *, like: SearchSpace) -> Version:
+def scaled_down(
+    name: str, limits: Limits, resolutions: Sequence[int], *, like: SearchSpace, weight_bits: int = 8
+) -> Version:
     """The largest version of a family within the limits. Raises ConfigError where none fits."""
 
     def versions() -> Iterator[Version]:
         for width_mult in WIDTH_MULTS:
             for resolution in resolutions:
                 space, arch = rival(name, width_mult, resolution, like=like)
-                cost = subnet_cost(space, arch)
+                cost = subnet_cost(space, arch, weight_bits=weight_bits)
                 if limits.fit(cost):
                     yield Version(space, arch, cost)
 

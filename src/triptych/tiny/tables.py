@@ -66,8 +66,8 @@ class Costs:
 class CostTables:
     """The tables of one space. A subnet is a row of codes, one a stage."""
 
-    def __init__(self, space: SearchSpace) -> None:
-        self.space = space
+    def __init__(self, space: SearchSpace, weight_bits: int = 8) -> None:
+        self.space, self.weight_bits = space, weight_bits
         self.blocks = [Block(k, e) for k in space.kernel_sizes for e in space.expand_ratios]
         fixed = [unit for unit in topology(space, space.smallest()) if len(unit.layers) != 3]
         size, rows = space.resolution, []
@@ -91,15 +91,20 @@ class CostTables:
         """Costs of the subnets, in order."""
         parts = [self._chunk(codes[start : start + CHUNK].T) for start in range(0, len(codes), CHUNK)]
         macs, weights, channels, arena, live, sbuf, tflm = np.concatenate(parts, axis=1)
+        stored = self.stored(weights)
         return Costs(
             macs=macs,
             parameters=weights + channels,
-            flash=weights + BYTES_PER_CHANNEL * channels,
+            flash=stored + BYTES_PER_CHANNEL * channels,
             arena=arena,
-            tinyengine_flash=weights + FLASH_PER_CHANNEL * channels,
+            tinyengine_flash=stored + FLASH_PER_CHANNEL * channels,
             tinyengine_bound=live + sbuf + self.kbuf,
             tflm_bound=tflm,
         )
+
+    def stored(self, weights: Int64[Array, " n"]) -> Int64[Array, " n"]:
+        """Bytes of so many weights: channels are multiples of 8, so no layer ends in half a byte."""
+        return weights * self.weight_bits // 8
 
     def may_fit(self, arch: ArchConfig, limits: Limits) -> bool:
         """False only where the planner would refuse the subnet too: our arena is counted by its bound."""
