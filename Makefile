@@ -5,7 +5,7 @@ export PATH := $(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: repro report test lint dashboard sbom clean
+.PHONY: repro report test lint docs dashboard sbom clean
 
 repro: .venv/installed ## run the whole pipeline; `make repro experiment=mnist` runs another experiment
 ifdef experiment
@@ -28,6 +28,9 @@ lint: .venv/installed ## the checks of pre-commit
 	ruff format --check .
 	pyright
 	lint-imports
+
+docs: .venv/installed ## the API reference, reports/api/index.html; a warning is an error
+	python -W error -m pdoc --no-show-source --output-directory reports/api triptych
 
 dashboard: .venv/installed ## compare runs in the browser
 	python -m pipelines.dashboard hydra.run.dir=. hydra.output_subdir=null hydra/job_logging=none

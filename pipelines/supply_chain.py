@@ -33,6 +33,7 @@ REVIEWED = {  # metadata says nothing, or names a copyleft; none of them is part
     "skops": "MIT (its repository); of MLflow, for reading scikit-learn models",
     "huey": "MIT (its repository); of MLflow's server",
     "asyncssh": "EPL-2.0 chosen; of DVC's SSH remotes",
+    "psycopg2-binary": "LGPL-3.0 with exceptions, a library beside ours; MLflow's way to PostgreSQL",
     "pygit2": "GPLv2 with linking exception; of DVC",
     "grandalf": "EPL-1.0 or GPLv2, EPL chosen; draws `dvc dag`",
 }
@@ -75,9 +76,9 @@ def read_pins(path: Path) -> dict[str, str]:
 
 
 def needed(root: str) -> Iterator[Distribution]:
-    """The installed packages that `root` needs with its extra `dev`, directly or not."""
+    """The installed packages that `root` needs with its extras `dev` and `team`, directly or not."""
     seen: set[str] = set()
-    waiting = [(root, frozenset({"dev"}))]
+    waiting = [(root, frozenset({"dev", "team"}))]
     while waiting:
         name, extras = waiting.pop()
         key = canonicalize_name(name)

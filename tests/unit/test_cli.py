@@ -8,6 +8,7 @@ from typer.main import get_command
 from triptych.cli.app import app, run
 from triptych.cli.doctor import EXTRAS, examine
 from triptych.data.files import read_json, write_json
+from triptych.errors import DataError
 from triptych.tracking import mlflow as tracking
 from triptych.tracking.chain import Step, links, seal
 
@@ -38,6 +39,15 @@ def test_error_is_one_line_and_debug_shows_where(capsys: pytest.CaptureFixture):
     assert said.startswith("error: private.noise_multiplier=-1")
     assert len(said.splitlines()) == 1
     with pytest.raises(Exception, match="noise_multiplier"):
+        run(["--debug", *wrong])
+
+
+def test_engine_shows_where_an_error_arose_too(tmp_path: Path, capsys: pytest.CaptureFixture):
+    """It has a command line of its own, below this one."""
+    wrong = ["engine", str(tmp_path / "none.tflite"), "--board", "stm32f746", "--out", str(tmp_path / "out")]
+    assert run(wrong) == 1
+    assert capsys.readouterr().err.startswith("error: cannot read")
+    with pytest.raises(DataError, match=r"none\.tflite"):
         run(["--debug", *wrong])
 
 

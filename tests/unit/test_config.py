@@ -54,6 +54,12 @@ def test_mistake_is_named_with_its_value(override: str, message: str):
         composed(override)
 
 
+def test_store_of_the_environment_holds_where_params_say_nothing(monkeypatch: pytest.MonkeyPatch):
+    """A team names its server once; `params/` leaves tracking out."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server:5000")
+    assert load({"seed": 0}).tracking.uri == "http://server:5000"
+
+
 def test_groups_that_a_panel_lacks_are_not_checked():
     """A stage reads only its panel's parameters."""
     with initialize_config_dir(CONF, version_base="1.3"):

@@ -9,9 +9,10 @@ import pytest
 from networks import example_graph, inputs_of_size, moving_graph
 
 from triptych.deploy import BOARDS, generate
+from triptych.deploy.boards import find_board
 from triptych.deploy.cli import main
 from triptych.deploy.generate import read_images
-from triptych.errors import DataError
+from triptych.errors import ConfigError, DataError
 from triptych.graph.memory import plan
 from triptych.graph.tflite import write_tflite
 
@@ -32,6 +33,27 @@ def test_boards_are_those_of_the_configuration():
     for name, board in BOARDS.items():
         board.check()
         assert board.name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("z80", "", "board z80 is unknown; choose one of stm32f401"),
+        ("none.yaml", None, r"none\.yaml is no board .*No such file"),
+        ("b.yaml", "name: b\nsram: many", r"b\.yaml is no board .*many"),
+        ("b.yaml", "[1, 2]", r"b\.yaml is no board"),
+        ("b.yaml", "name: {", r"b\.yaml is no board"),
+        ("b.yaml", "name: b\nflash: 1024", r"b\.yaml is no board .*sram"),
+        ("b.yaml", "name: b\nsram: 1000\nflash: 1024", r"board\.sram=1000 must be whole KiB"),
+    ],
+)
+def test_what_is_no_board_is_refused(tmp_path: Path, name: str, text: str | None, message: str):
+    """People write these files by hand."""
+    path = tmp_path / name
+    if text is not None and name.endswith("yaml"):
+        path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        find_board(str(path) if name.endswith("yaml") else name)
 
 
 def test_one_command_makes_firmware_with_its_numbers_and_a_picture(

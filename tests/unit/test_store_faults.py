@@ -1,20 +1,19 @@
 """A store that is locked, mute, slow or dying: training goes on, and publishing again repairs."""
 
 import os
-import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
+from tests.servers import free_port, kill, start_mlflow
 from triptych.data.files import write_json
 from triptych.tracking import mlflow as tracking
 
@@ -99,44 +98,11 @@ def test_eight_jobs_at_once_lose_nothing(store: Path, tmp_path: Path):
         assert curve(client, f"job{job}") == WHOLE
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def start_server(store: Path, port: int) -> subprocess.Popen[bytes]:
-    """A real MLflow server, ready to answer."""
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{store}"]
-    artifacts = ["--artifacts-destination", str(store.parent / "artifacts")]
-    where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    server = subprocess.Popen(
-        [*command, *artifacts, *where],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
-                return server
-        except OSError:
-            assert server.poll() is None, "the server ended"
-            time.sleep(0.2)
-    raise AssertionError("the server does not answer")
-
-
-def kill(server: subprocess.Popen[bytes]) -> None:
-    os.killpg(server.pid, signal.SIGKILL)
-    server.wait()
-
-
 def test_server_that_dies_in_a_training_is_caught_up_with(store: Path, tmp_path: Path):
     """The rows that the dead server missed are in the files, and reach the next one."""
     port = free_port()
     uri = f"http://127.0.0.1:{port}"
-    server = start_server(store, port)
+    server = start_mlflow(f"sqlite:///{store}", str(store.parent / "artifacts"), port)
     try:
         send = tracking.live_sink(uri, EXPERIMENT, stage="train", fingerprint="dying")
         send(0, {"loss": 0.0})
@@ -145,7 +111,7 @@ def test_server_that_dies_in_a_training_is_caught_up_with(store: Path, tmp_path:
             send(1, {"loss": 0.1})
         with pytest.warns(UserWarning, match=r"pipelines\.sync"), tracking.tolerate():
             tracking.publish(tracking.connect(uri), EXPERIMENT, results(tmp_path, "dying"))
-        server = start_server(store, port)
+        server = start_mlflow(f"sqlite:///{store}", str(store.parent / "artifacts"), port)
         client = tracking.connect(uri)
         tracking.publish(client, EXPERIMENT, tmp_path)
         assert curve(client, "dying") == WHOLE

@@ -73,7 +73,7 @@ def engine(context: typer.Context) -> None:
     """Turn an int8 .tflite network into checked firmware (the same as triptych-engine)."""
     from triptych.deploy.cli import main as engine_main
 
-    raise typer.Exit(engine_main(context.args))
+    raise typer.Exit(engine_main(context.args, debug=context.find_root().params["debug"]))
 
 
 @app.command(epilog='Example:  triptych runs "metrics.epsilon < 10"')

@@ -21,6 +21,8 @@ EXTRAS = {
     "hydra-optuna-sweeper": "sweep",
     "hydra-submitit-launcher": "slurm",
     "flwr": "federated",
+    "psycopg2-binary": "team",
+    "dvc-s3": "team",
 }
 PROGRAMS = {
     "arm-none-eabi-gcc": "a second compiler for the firmware (Debian: gcc-arm-none-eabi)",
@@ -83,7 +85,7 @@ def _packages(root: Path) -> Iterator[Finding]:
 
 def _package(name: str, fix: str, *, needed: bool) -> Finding:
     try:
-        return Finding("packages", name, True, version(name))
+        return Finding("packages", name, True, version(name), "", needed)
     except PackageNotFoundError:
         return Finding("packages", name, False, "not installed", fix, needed)
 

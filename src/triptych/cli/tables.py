@@ -45,7 +45,8 @@ def runs_table(uri: str | None, experiment: str, query: str, limit: int) -> Tabl
     except MlflowException as error:
         raise ConfigError(f"MLflow refuses {query!r}: {str(error).splitlines()[0]}") from error
     shown = [name for name in METRICS if any(name in run.data.metrics for run in found)]
-    table = Table("stage", *shown, title=f"{len(found)} runs in {uri}")
+    title = f"{len(found)} runs in {uri}"
+    table = Table("stage", *shown, title=title, min_width=len(title))
     table.columns[0].no_wrap = True
     for run in found:
         table.add_row(_name(run), *(_number(run.data.metrics.get(name)) for name in shown))

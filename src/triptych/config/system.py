@@ -1,5 +1,6 @@
 """Schema of where training runs and where results are shown."""
 
+import os
 from dataclasses import dataclass, field
 
 from triptych.config.checks import choice, positive, require
@@ -27,9 +28,14 @@ class TrainerConfig:
 
 @dataclass
 class TrackingConfig:
-    """The MLflow store; null keeps results in files alone."""
+    """The MLflow store; null keeps results in files alone.
 
-    uri: str | None = "sqlite:///mlflow.db"
+    `params/` leaves it out, so that no result depends on where it is shown.
+    """
+
+    uri: str | None = field(
+        default_factory=lambda: os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    )
     experiment: str = "triptych"
     private: bool = False  # upload curves computed on private data
 

@@ -1,11 +1,14 @@
-"""The boards that the command knows by name: those of `conf/board/`, which the wheel carries along."""
+"""Boards by name, those of `conf/board/`, which the wheel carries along; and others by their files."""
 
 from importlib.resources import files
 from pathlib import Path
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from triptych.config.tiny import BoardConfig
+from triptych.errors import ConfigError
 
 CHECKOUT = Path(__file__).parents[3] / "conf/board"
 
@@ -20,3 +23,25 @@ def _read_boards() -> dict[str, BoardConfig]:
 
 
 BOARDS = _read_boards()
+
+
+def find_board(name: str) -> BoardConfig:
+    """A known board by its name, or one that a YAML file describes like those of `conf/board/`.
+
+    Raises ConfigError where there is neither, or where the file is no board.
+    """
+    if name in BOARDS:
+        return BOARDS[name]
+    if not name.endswith((".yaml", ".yml")):
+        known = ", ".join(BOARDS)
+        raise ConfigError(
+            f"board {name} is unknown; choose one of {known}, or give a YAML file with its memory"
+        )
+    try:
+        values = OmegaConf.merge(OmegaConf.structured(BoardConfig), OmegaConf.load(name))
+        board = BoardConfig(**{str(key): value for key, value in values.items()})
+    except (OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"{name} is no board ({reason}); it needs name, cpu, sram and flash") from error
+    board.check()
+    return board

@@ -32,7 +32,8 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("model", type=Path, help="an int8 .tflite file")
-    made.add_argument("--board", required=True, choices=sorted(BOARDS), help="where it shall run")
+    where = f"where it shall run: {', '.join(BOARDS)}, or a YAML file like those of conf/board"
+    made.add_argument("--board", required=True, help=where)
     made.add_argument("--out", type=Path, required=True, help="folder to write, new or an earlier firmware")
     made.add_argument("--inputs", type=Path, help=".npy file [n, height, width, channels], int8 or float")
     made.add_argument(
@@ -50,12 +51,14 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
+def main(arguments: list[str] | None = None, *, debug: bool = False) -> int:
+    """Run the command; returns its exit status. With `debug` an error keeps its traceback."""
     options = parser().parse_args(arguments)
     try:
         footprint = _run(options)
     except TriptychError as error:
+        if debug:
+            raise
         print(f"error: {error}", file=sys.stderr)  # noqa: T201  # the command's answer
         return 1
     if not options.quiet:
@@ -66,12 +69,12 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tqdm import tqdm
 
-    from triptych.deploy.boards import BOARDS
+    from triptych.deploy.boards import find_board
     from triptych.deploy.generate import STEPS, generate
     from triptych.errors import ConfigError
 
     sizes = {key: getattr(options, key) for key in ("sram", "flash") if getattr(options, key) is not None}
-    board = replace(BOARDS[options.board], **sizes)
+    board = replace(find_board(options.board), **sizes)
     board.check()
     if options.check < 0:
         raise ConfigError(f"--check {options.check} is negative; give how many inputs to compare")
