@@ -70,6 +70,7 @@ JOBS = [
     Job("robust_adapt", "robust_adapt", "out/robust/adapt", ("robust.source.epochs=8",)),
     _before("tiny_space", "out/tiny/space"),
     Job("tiny_supernet", "tiny_supernet", "out/tiny/supernet"),
+    _before("tiny_instructions", "out/tiny/instructions"),
     _before("tiny_search", "out/tiny/search"),
     Job("tiny_quantize", "tiny_quantize", "out/tiny/quantize"),
     Job("reference", "reference", "out/reference", ("private.classifier.epochs=8",)),
@@ -84,6 +85,7 @@ JOBS = [
     _before("hinge_data", "out/hinge/data"),
     _before("hinge_space", "out/hinge/space", "tiny_space"),
     Job("hinge_supernet", "tiny_supernet", "out/hinge/supernet"),
+    _before("hinge_instructions", "out/hinge/instructions", "tiny_instructions"),
     _before("hinge_search", "out/hinge/search", "tiny_search"),
     Job("hinge_adapt", "hinge_adapt", "out/hinge/adapt"),
 ]

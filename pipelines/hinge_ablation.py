@@ -25,7 +25,9 @@ from triptych.data.files import write_json
 from triptych.errors import TriptychError
 from triptych.report.waterfall import draw, read_jobs, summarise
 
-CHAIN = ("hinge_data", "hinge_space", "hinge_supernet", "hinge_search", "hinge_adapt", "hinge_quantize")
+CHAIN = tuple(
+    f"hinge_{name}" for name in ("data", "space", "instructions", "supernet", "search", "adapt", "quantize")
+)
 INSTEAD = {"synthetic": {}, "real": {"out/private/synthetic": "data/prepared/real"}}
 REPORTED = ("subnet_accuracy", "int8_accuracy")
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from triptych.tiny.rivals import Version
     from triptych.tiny.supernet import Supernet
 
-CHAIN = ("tiny_space", "tiny_supernet", "tiny_search")
+CHAIN = ("tiny_space", "tiny_supernet", "tiny_instructions", "tiny_search")
 
 
 @hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")

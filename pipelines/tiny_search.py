@@ -6,7 +6,6 @@ from pipelines.stage import Metrics, Stage, stage
 @stage("tiny_search")
 def main(stage: Stage) -> Metrics:
     from dataclasses import replace
-    from pathlib import Path
 
     import numpy as np
 
@@ -30,7 +29,7 @@ def main(stage: Stage) -> Metrics:
 
     bits = config.tiny.quantization.weight_bits
     tables = CostTables(space, bits)
-    table = read_table(Path(settings.instruction_table)) if settings.instruction_table else None
+    table = read_table(stage.dep("instructions.json")) if settings.instructions else None
     limits = replace(
         board_limits(config.board, config.tiny.reserve),
         macs=settings.max_macs,

@@ -224,3 +224,14 @@ def test_rivals_side_by_side(checkout: Checkout, repro: str):
     assert all(9.9 < epsilon <= 10 for epsilon in epsilons)
     assert len(epsilons) == 2
     assert (sweep / "private_rivals_samples.png").exists()
+
+
+def test_a_search_that_limits_instructions_counts_them_first(checkout: Checkout, repro: str):
+    """DVC follows the counts: another board, space or kernel of the engine, and they are made again."""
+    checkout.override(tiny=["tiny.search.instructions=true", "tiny.search.max_instructions=420000"])
+    changed = ran(checkout.run("dvc", "repro", "tiny_search").stdout)
+    assert changed == {"compose@tiny", "tiny_instructions", "tiny_search"}
+    table = read_json(checkout.path / "out/tiny/instructions/instructions.json")
+    assert any(key.startswith("DepthwiseConv2D") for key in table)
+    assert 0 < read_json(checkout.path / "out/tiny/search/metrics.json")["instructions"] <= 420_000
+    assert ran(checkout.run("dvc", "repro", "tiny_search").stdout) == set()

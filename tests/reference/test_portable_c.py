@@ -10,7 +10,8 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from edges import with_edges
 from hypothesis import HealthCheck, Phase, assume, given, settings
-from networks import graphs, inputs_of_size, moving_graph
+from hypothesis import strategies as st
+from networks import graphs, in_four_bits, inputs_of_size, moving_graph
 
 from triptych.config.tiny import BoardConfig
 from triptych.engine.firmware import write_firmware
@@ -18,10 +19,18 @@ from triptych.engine.reference import run
 from triptych.errors import UnsupportedError
 from triptych.graph.ops import Graph
 from triptych.graph.tflite import read_tflite
+from triptych.quantization.requantize import Rounding
 
 BOARD = BoardConfig(name="stm32f746", cpu="cortex_m7", sram=320 * 1024, flash=1024 * 1024)
-NETWORKS = {"moving": moving_graph(), "edges": read_tflite(with_edges())}
-networks = pytest.mark.parametrize("graph", NETWORKS.values(), ids=NETWORKS)
+EDGES = read_tflite(with_edges())
+NETWORKS: dict[str, tuple[Graph, Rounding]] = {
+    "moving": (moving_graph(), "tflite"),
+    "moving once": (moving_graph(), "single"),
+    "edges": (EDGES, "tflite"),
+    "edges once": (EDGES, "single"),
+    "int4": (in_four_bits(EDGES), "tflite"),
+}
+networks = pytest.mark.parametrize(("graph", "rounding"), NETWORKS.values(), ids=NETWORKS)
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Wpedantic", "-Werror"]
 SANITIZED = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-DTRIPTYCH_PORTABLE"]
 COMPILED = settings(
@@ -74,10 +83,12 @@ def call(command: Sequence[str | Path], given: bytes = b"") -> bytes:
     return done.stdout
 
 
-def firmware(folder: Path, graph: Graph, test_output: np.ndarray | None = None) -> Path:
+def firmware(
+    folder: Path, graph: Graph, rounding: Rounding = "tflite", test_output: np.ndarray | None = None
+) -> Path:
     image = inputs_of_size(graph, 3)[1]
-    expected = run(graph, image[None])[0] if test_output is None else test_output
-    write_firmware(folder, graph, BOARD, test_input=image, test_output=expected)
+    expected = run(graph, image[None], rounding=rounding)[0] if test_output is None else test_output
+    write_firmware(folder, graph, BOARD, test_input=image, test_output=expected, rounding=rounding)
     return folder
 
 
@@ -101,27 +112,33 @@ def in_reals(graph: Graph, name: str, values: np.ndarray) -> np.ndarray:
 
 
 @networks
-def test_strict_compilers_and_the_analyzer_have_nothing_to_say(tmp_path: Path, graph: Graph):
+def test_strict_compilers_and_the_analyzer_have_nothing_to_say(
+    tmp_path: Path, graph: Graph, rounding: Rounding
+):
     """Users build with their own warnings as errors; conversions that lose bits hide among them."""
     need("gcc")
-    folder = firmware(tmp_path, graph)
+    folder = firmware(tmp_path, graph, rounding)
     for extra in (["-fanalyzer"], ["-DTRIPTYCH_PORTABLE", "-O3"]):
         for source in sources(folder):
             call(["gcc", *STRICT, *extra, f"-I{folder}", "-c", source, "-o", tmp_path / "a.o"])
 
 
-@settings(COMPILED, max_examples=4)
-@given(graphs())
-def test_plain_c_under_sanitizers_equals_the_reference(tmp_path: Path, graph: Graph):
+@settings(COMPILED, max_examples=5)
+@given(graphs(), st.sampled_from(["tflite", "single"]))
+def test_plain_c_under_sanitizers_equals_the_reference(tmp_path: Path, graph: Graph, rounding: Rounding):
     """Address and undefined-behaviour sanitizers see what a simulated board cannot."""
     need("gcc")
     images = inputs_of_size(graph, 12)
     try:
-        expected = in_reals(graph, graph.output, run(graph, images).reshape(len(images), -1))
+        expected = in_reals(
+            graph, graph.output, run(graph, images, rounding=rounding).reshape(len(images), -1)
+        )
     except UnsupportedError:
         assume(False)
         raise
-    got = run_sanitized(firmware(tmp_path / "f", graph), graph, in_reals(graph, graph.input, images))
+    got = run_sanitized(
+        firmware(tmp_path / "f", graph, rounding), graph, in_reals(graph, graph.input, images)
+    )
     np.testing.assert_array_equal(got, expected)
 
 
@@ -151,12 +168,14 @@ def test_reals_in_and_out_equal_litert_with_its_quantizing_edges(tmp_path: Path)
 
 
 @networks
-def test_cmake_builds_on_this_machine_and_tests_the_recorded_vector(tmp_path: Path, graph: Graph):
+def test_cmake_builds_on_this_machine_and_tests_the_recorded_vector(
+    tmp_path: Path, graph: Graph, rounding: Rounding
+):
     """The first thing that a user tries; a wrong vector must fail it."""
     need("cmake", "ctest", "gcc")
-    wrong = 1 - run(graph, inputs_of_size(graph, 3)[1][None])[0]
+    wrong = 1 - run(graph, inputs_of_size(graph, 3)[1][None], rounding=rounding)[0]
     for name, vector in (("right", None), ("wrong", wrong)):
-        folder, build = firmware(tmp_path / name, graph, vector), tmp_path / name / "build"
+        folder, build = firmware(tmp_path / name, graph, rounding, vector), tmp_path / name / "build"
         call(["cmake", "-S", folder, "-B", build, "-DCMAKE_C_COMPILER=gcc", "-DCMAKE_C_FLAGS=-Werror"])
         call(["cmake", "--build", build])
         tested = subprocess.run(["ctest", "--test-dir", build], capture_output=True, check=False)
@@ -164,10 +183,10 @@ def test_cmake_builds_on_this_machine_and_tests_the_recorded_vector(tmp_path: Pa
 
 
 @networks
-def test_the_arm_compiler_and_qemu_agree(tmp_path: Path, graph: Graph):
+def test_the_arm_compiler_and_qemu_agree(tmp_path: Path, graph: Graph, rounding: Rounding):
     """A second compiler and a second simulator: neither clang nor unicorn is believed alone."""
     need("cmake", "arm-none-eabi-gcc", "qemu-system-arm")
-    folder, build = firmware(tmp_path, graph), tmp_path / "build"
+    folder, build = firmware(tmp_path, graph, rounding), tmp_path / "build"
     script = (
         (folder / "linker.ld").read_text().replace("0x08000000", "0x00000000")
     )  # where the machine has code

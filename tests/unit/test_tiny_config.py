@@ -36,7 +36,7 @@ from triptych.errors import ConfigError
         ),
         ("tiny.search.parents=50", r"tiny\.search\.parents=50 exceeds population=20"),
         ("tiny.search.max_macs=0", r"tiny\.search\.max_macs=0 must be above 0"),
-        ("tiny.search.max_instructions=5", r"max_instructions=5 needs tiny\.search\.instruction_table"),
+        ("tiny.search.max_instructions=5", r"max_instructions=5 needs tiny\.search\.instructions=true"),
         ("tiny.search.predictor_samples=5", r"predictor_samples=5 is too few"),
         ("tiny.search.mutation_probability=0", r"mutation_probability=0\.0 must be above 0"),
         ("tiny.search.recalibration_size=1201", r"tiny\.search\.recalibration_size=1201 exceeds the 1200"),

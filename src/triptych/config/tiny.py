@@ -118,8 +118,8 @@ class SearchConfig:
     recalibration_size: int = MISSING  # training images that give the batch-norm statistics
     predictor_samples: int = 0  # subnets measured to predict the others' accuracy; 0 measures all
     max_macs: int | None = None
-    instruction_table: str | None = None  # file of instructions a layer
-    max_instructions: int | None = None  # of one inference, by the table
+    instructions: bool = False  # count those of every kind of layer on the simulated board
+    max_instructions: int | None = None  # of one inference, by these counts
 
     def check(self) -> None:
         for key in ("population", "parents", "recalibration_size"):
@@ -128,9 +128,9 @@ class SearchConfig:
             if getattr(self, key) is not None:
                 positive(f"tiny.search.{key}", getattr(self, key))
         require(
-            self.max_instructions is None or self.instruction_table is not None,
-            f"tiny.search.max_instructions={self.max_instructions} needs tiny.search.instruction_table, the "
-            "file of instructions a layer",
+            self.max_instructions is None or self.instructions,
+            f"tiny.search.max_instructions={self.max_instructions} needs tiny.search.instructions=true, "
+            "which counts those of every kind of layer",
         )
         require(
             self.predictor_samples == 0 or self.predictor_samples >= 20,

@@ -36,22 +36,8 @@ from jaxtyping import Bool
 from triptych.config.tiny import EngineConfig
 from triptych.engine.integer import quantization_of
 from triptych.engine.intervals import Interval, intervals, is_padded
-from triptych.graph.ops import (
-    Add,
-    AveragePool2D,
-    Conv2D,
-    DepthwiseConv2D,
-    FullyConnected,
-    Graph,
-    MaxPool2D,
-    Mean,
-    Op,
-    Pad,
-    Requantize,
-    Reshape,
-    ResizeNearest,
-    inputs_of,
-)
+from triptych.graph import ops
+from triptych.graph.ops import Graph, Op, inputs_of
 from triptych.quantization.requantize import Rounding
 
 MULTIPLE = 4  # channels that a kernel reads at once
@@ -101,7 +87,7 @@ def _settle(graph: Graph, found: dict[str, Interval], gone: Gone) -> None:
 
 def _apply(graph: Graph, op: Op, found: dict[str, Interval], gone: Gone) -> None:
     """The rule of one operator."""
-    if isinstance(op, Conv2D | FullyConnected):
+    if isinstance(op, ops.Conv2D | ops.FullyConnected):
         gone[op.input] &= _foldable(graph, op, found[op.input]) | _unused(op, gone)
         return
     together = {*inputs_of(op), op.output}
@@ -112,23 +98,33 @@ def _apply(graph: Graph, op: Op, found: dict[str, Interval], gone: Gone) -> None
 
 def _apart(graph: Graph, op: Op) -> bool:
     """Whether `op` treats channels apart, so that one may leave it."""
-    if isinstance(op, Pad):
+    if isinstance(op, ops.Pad):
         return op.amounts[2] == (0, 0)
-    if isinstance(op, Reshape):
+    if isinstance(op, ops.Reshape):
         return graph[op.input].shape[-1] == graph[op.output].shape[-1]
-    kinds = DepthwiseConv2D | AveragePool2D | MaxPool2D | Mean | ResizeNearest | Requantize | Add
+    kinds = (
+        ops.DepthwiseConv2D
+        | ops.AveragePool2D
+        | ops.MaxPool2D
+        | ops.Mean
+        | ops.ResizeNearest
+        | ops.Requantize
+        | ops.Add
+    )
     return isinstance(op, kinds)
 
 
-def _foldable(graph: Graph, op: Conv2D | FullyConnected, interval: Interval) -> Bool[np.ndarray, " channels"]:
+def _foldable(
+    graph: Graph, op: ops.Conv2D | ops.FullyConnected, interval: Interval
+) -> Bool[np.ndarray, " channels"]:
     least, largest = interval
-    if isinstance(op, Conv2D) and is_padded(graph, op):
+    if isinstance(op, ops.Conv2D) and is_padded(graph, op):
         zero_point = quantization_of(graph, op.input).zero_point
         return np.logical_and(least == zero_point, largest == zero_point)
     return np.equal(least, largest)
 
 
-def _unused(op: Conv2D | FullyConnected, gone: Gone) -> Bool[np.ndarray, " channels"]:
+def _unused(op: ops.Conv2D | ops.FullyConnected, gone: Gone) -> Bool[np.ndarray, " channels"]:
     channels = len(gone[op.input])
     kept = op.weight[~gone[op.output]]
     return np.count_nonzero(kept.reshape(-1, channels), axis=0) == 0
@@ -146,27 +142,27 @@ def _too_few(gone: Gone, multiple: int) -> tuple[str, int] | None:
 def _without(graph: Graph, op: Op, found: dict[str, Interval], gone: Gone) -> Op:
     kept = ~gone[op.output]
     match op:
-        case DepthwiseConv2D():
+        case ops.DepthwiseConv2D():
             assert op.weight_scale is not None
             return replace(
                 op, weight=op.weight[..., kept], bias=op.bias[kept], weight_scale=op.weight_scale[kept]
             )
-        case Conv2D() | FullyConnected():
+        case ops.Conv2D() | ops.FullyConnected():
             return _without_inputs(graph, op, found[op.input], gone)
-        case Reshape():
+        case ops.Reshape():
             return replace(op, shape=(*op.shape[:-1], int(kept.sum())))
         case _:
             return op
 
 
-def _without_inputs(graph: Graph, op: Conv2D | FullyConnected, interval: Interval, gone: Gone) -> Op:
+def _without_inputs(graph: Graph, op: ops.Conv2D | ops.FullyConnected, interval: Interval, gone: Gone) -> Op:
     """`op` without input channels, whose terms go to the bias, and without output channels."""
     assert op.weight_scale is not None
     dropped, kept = gone[op.input], ~gone[op.output]
     weight = op.weight.reshape(len(op.weight), -1, len(dropped))
     offset = interval[0] - quantization_of(graph, op.input).zero_point
     terms = weight[..., dropped].astype(np.int64).sum(axis=1) @ offset[dropped]
-    shape = (*op.weight.shape[1:-1], -1) if isinstance(op, Conv2D) else (-1,)
+    shape = (*op.weight.shape[1:-1], -1) if isinstance(op, ops.Conv2D) else (-1,)
     scales = op.weight_scale[kept] if len(op.weight_scale) == len(kept) else op.weight_scale
     return replace(
         op,

@@ -15,44 +15,27 @@ from triptych.engine.thumb.layers import Kernel, Program, layer_of
 from triptych.engine.thumb.schedule import schedule
 from triptych.engine.unweighted import unweighted_fields
 from triptych.engine.weighted import Arrays, Value, weighted_fields
-from triptych.graph import int4
+from triptych.graph import int4, ops
 from triptych.graph.memory import Plan, plan
-from triptych.graph.ops import (
-    Add,
-    AveragePool2D,
-    Conv2D,
-    DepthwiseConv2D,
-    FullyConnected,
-    Graph,
-    MaxPool2D,
-    Mean,
-    Op,
-    Pad,
-    Requantize,
-    Reshape,
-    ResizeNearest,
-    Softmax,
-    Weighted,
-    inputs_of,
-)
+from triptych.graph.ops import Graph, Op, Weighted, inputs_of
 from triptych.quantization.requantize import Rounding
 
 HEADERS = ("arithmetic.h", "common.h", "dsp.h", "kernels.h")
 FLASH = 1 << 20  # bytes, where no board says otherwise
 Scheduler = Callable[..., dict[str, Kernel]]  # as `schedule`
 KERNELS: dict[type[Op], str] = {
-    Conv2D: "conv2d",
-    DepthwiseConv2D: "depthwise_conv2d",
-    FullyConnected: "fully_connected",
-    Add: "add",
-    AveragePool2D: "average_pool2d",
-    MaxPool2D: "max_pool2d",
-    Mean: "mean",
-    Pad: "pad",
-    ResizeNearest: "resize_nearest",
-    Softmax: "softmax",
-    Requantize: "rescale",
-    Reshape: "copy",
+    ops.Conv2D: "conv2d",
+    ops.DepthwiseConv2D: "depthwise_conv2d",
+    ops.FullyConnected: "fully_connected",
+    ops.Add: "add",
+    ops.AveragePool2D: "average_pool2d",
+    ops.MaxPool2D: "max_pool2d",
+    ops.Mean: "mean",
+    ops.Pad: "pad",
+    ops.ResizeNearest: "resize_nearest",
+    ops.Softmax: "softmax",
+    ops.Requantize: "rescale",
+    ops.Reshape: "copy",
 }
 
 
@@ -143,19 +126,19 @@ def _model_source(graph: Graph, program: Program, kernels: Mapping[str, Kernel],
 
 def kernel_of(op: Op) -> str:
     """Name of the C kernel of `op`."""
-    return "conv2d_int4" if isinstance(op, Conv2D) and op.weight_bits == int4.BITS else KERNELS[type(op)]
+    return "conv2d_int4" if isinstance(op, ops.Conv2D) and op.weight_bits == int4.BITS else KERNELS[type(op)]
 
 
 def computes(op: Op, places: Mapping[str, int]) -> bool:
     """Whether `op` needs code: a reshape in place does not."""
-    return not isinstance(op, Reshape) or places[op.input] != places[op.output]
+    return not isinstance(op, ops.Reshape) or places[op.input] != places[op.output]
 
 
 def _call(op: Op, placed: Plan, symbol: str) -> str:
     """The call of the C kernel."""
     places = [placed.tensors[name] for name in (*inputs_of(op), op.output)]
     places += (
-        [placed.scratch[op.output]] if op.output in placed.scratch and not isinstance(op, Conv2D) else []
+        [placed.scratch[op.output]] if op.output in placed.scratch and not isinstance(op, ops.Conv2D) else []
     )
     arguments = ", ".join([f"&{symbol}", *(f"model_arena + {place}" for place in places)])
     return f"    triptych_{kernel_of(op)}({arguments});"
@@ -168,7 +151,7 @@ def _constants(graph: Graph, op: Op, symbol: str, rounding: Rounding, *, backwar
         fields = weighted_fields(graph, op, symbol, arrays, rounding)
     else:
         fields = unweighted_fields(graph, op, symbol, arrays, rounding)
-    if isinstance(op, Conv2D):
+    if isinstance(op, ops.Conv2D):
         fields["backwards"] = int(backwards)
     lines = [_array(f"{symbol}_{name}", values) for name, values in arrays.items()]
     block = f"static const triptych_{KERNELS[type(op)]}_op {symbol} = {_initialiser(fields)};"

@@ -27,29 +27,21 @@ from triptych.engine.integer import (
 )
 from triptych.engine.single import add_once, mean_once, requantize_real, rescale_once, softmax_once
 from triptych.engine.softmax import normalise, softmax_table
-from triptych.graph.ops import (
-    Add,
-    AveragePool2D,
-    Conv2D,
-    DepthwiseConv2D,
-    FullyConnected,
-    Graph,
-    MaxPool2D,
-    Mean,
-    Op,
-    Pad,
-    Padding,
-    Requantize,
-    Reshape,
-    ResizeNearest,
-    Softmax,
-    Weighted,
-    nearest_indices,
-    paddings_of,
-)
+from triptych.graph import ops
+from triptych.graph.ops import Graph, Op, Padding, Weighted, nearest_indices, paddings_of
 from triptych.quantization.requantize import Rounding, requantize
 
-Unweighted = Add | AveragePool2D | MaxPool2D | Mean | Requantize | Softmax | Pad | ResizeNearest | Reshape
+Unweighted = (
+    ops.Add
+    | ops.AveragePool2D
+    | ops.MaxPool2D
+    | ops.Mean
+    | ops.Requantize
+    | ops.Softmax
+    | ops.Pad
+    | ops.ResizeNearest
+    | ops.Reshape
+)
 SOFTMAX_ZERO_POINT = -128  # TFLite's quantization specification
 CHUNK = 256  # inputs at once: bounds the memory of intermediate sums
 
@@ -84,7 +76,7 @@ def compute(
     """The output of one operator before the clamp of its activation, from the `values` of its inputs."""
     if isinstance(op, Weighted):
         return _weighted(graph, op, values[op.input], rounding)
-    if rounding == "single" and isinstance(op, Add | Mean | Requantize | Softmax):
+    if rounding == "single" and isinstance(op, ops.Add | ops.Mean | ops.Requantize | ops.Softmax):
         return _once(graph, op, values)
     return _unweighted(graph, op, values)
 
@@ -92,35 +84,35 @@ def compute(
 def _unweighted(graph: Graph, op: Unweighted, values: dict[str, Values]) -> Int64[np.ndarray, "n ..."]:
     x = values[op.input]
     match op:
-        case Add():
+        case ops.Add():
             return _add(graph, op, x, values[op.other])
-        case AveragePool2D():
+        case ops.AveragePool2D():
             return _average(op, x)
-        case MaxPool2D():
+        case ops.MaxPool2D():
             return _maximum(op, x)
-        case Mean():
+        case ops.Mean():
             return _mean(graph, op, x)
-        case Requantize():
+        case ops.Requantize():
             return _requantize(graph, op, x)
-        case Softmax():
+        case ops.Softmax():
             return _softmax(graph, op, x)
         case _:
             return _move(graph, op, x)
 
 
 def _once(
-    graph: Graph, op: Add | Mean | Requantize | Softmax, values: dict[str, Values]
+    graph: Graph, op: ops.Add | ops.Mean | ops.Requantize | ops.Softmax, values: dict[str, Values]
 ) -> Int64[np.ndarray, "n ..."]:
     """What `rounding="single"` computes otherwise besides sums of products."""
     x = values[op.input].astype(np.int64)
     match op:
-        case Add():
+        case ops.Add():
             return add_once(graph, op, x, values[op.other].astype(np.int64))
-        case Mean():
+        case ops.Mean():
             return mean_once(graph, op, x)
-        case Requantize():
+        case ops.Requantize():
             return rescale_once(graph, op, x)
-        case Softmax():
+        case ops.Softmax():
             return softmax_once(graph, op, x) + SOFTMAX_ZERO_POINT
 
 
@@ -138,27 +130,27 @@ def finish_sums(
     """Accumulators of `op` as output values, without the zero point."""
     if rounding == "single":
         return requantize_real(sums, factors.scale)
-    once = isinstance(op, FullyConnected)
+    once = isinstance(op, ops.FullyConnected)
     return requantize(sums, multiplier=factors.multiplier, shift=factors.shift, once=once)
 
 
-def _convolve(op: Conv2D, x: Sums) -> Sums:
+def _convolve(op: ops.Conv2D, x: Sums) -> Sums:
     weight = op.weight.astype(np.float64)
     windows = _windows(x, weight.shape[1:3], op.stride, op.padding)
     return _total(window @ weight[:, row, column].T for (row, column), window in windows)
 
 
-def _convolve_depthwise(op: DepthwiseConv2D, x: Sums) -> Sums:
+def _convolve_depthwise(op: ops.DepthwiseConv2D, x: Sums) -> Sums:
     weight = op.weight.astype(np.float64)
     windows = _windows(x, weight.shape[1:3], op.stride, op.padding)
     return _total(window * weight[0, row, column] for (row, column), window in windows)
 
 
-def _multiply(op: FullyConnected, x: Sums) -> Sums:
+def _multiply(op: ops.FullyConnected, x: Sums) -> Sums:
     return x.reshape(len(x), -1) @ op.weight.T.astype(np.float64)
 
 
-SUMS = {Conv2D: _convolve, DepthwiseConv2D: _convolve_depthwise, FullyConnected: _multiply}
+SUMS = {ops.Conv2D: _convolve, ops.DepthwiseConv2D: _convolve_depthwise, ops.FullyConnected: _multiply}
 
 
 def _total(terms: Iterable[Sums]) -> Sums:
@@ -180,7 +172,7 @@ def _windows(
         yield (row, column), padded[:, rows, columns]
 
 
-def _average(op: AveragePool2D, x: Values) -> Int64[np.ndarray, "n ..."]:
+def _average(op: ops.AveragePool2D, x: Values) -> Int64[np.ndarray, "n ..."]:
     """Mean over what lies inside the image, rounded half away from zero."""
     ones = np.ones((1, *x.shape[1:3], 1))
     total, count = (
@@ -190,12 +182,12 @@ def _average(op: AveragePool2D, x: Values) -> Int64[np.ndarray, "n ..."]:
     return np.sign(total) * ((np.abs(total) + count // 2) // count)
 
 
-def _maximum(op: MaxPool2D, x: Values) -> Int64[np.ndarray, "n ..."]:
+def _maximum(op: ops.MaxPool2D, x: Values) -> Int64[np.ndarray, "n ..."]:
     windows = _windows(x.astype(np.float64), op.window, op.stride, op.padding, outside=-128.0)
     return reduce(np.maximum, (window for _, window in windows)).astype(np.int64)
 
 
-def _mean(graph: Graph, op: Mean, x: Values) -> Int64[np.ndarray, "n ..."]:
+def _mean(graph: Graph, op: ops.Mean, x: Values) -> Int64[np.ndarray, "n ..."]:
     count, multiplier, shift = mean_constants(graph, op)
     total = x.astype(np.int64).sum(axis=op.axes, keepdims=True)
     total -= count * quantization_of(graph, op.input).zero_point
@@ -203,7 +195,7 @@ def _mean(graph: Graph, op: Mean, x: Values) -> Int64[np.ndarray, "n ..."]:
     return scaled + quantization_of(graph, op.output).zero_point
 
 
-def _add(graph: Graph, op: Add, x: Values, y: Values) -> Int64[np.ndarray, "n ..."]:
+def _add(graph: Graph, op: ops.Add, x: Values, y: Values) -> Int64[np.ndarray, "n ..."]:
     constants = add_constants(graph, op)
     total = np.zeros(x.shape, np.int64)
     for value, name, multiplier, shift in zip(
@@ -215,11 +207,13 @@ def _add(graph: Graph, op: Add, x: Values, y: Values) -> Int64[np.ndarray, "n ..
     return result + quantization_of(graph, op.output).zero_point
 
 
-def _move(graph: Graph, op: Pad | ResizeNearest | Reshape, x: Values) -> Int64[np.ndarray, "n ..."]:
+def _move(
+    graph: Graph, op: ops.Pad | ops.ResizeNearest | ops.Reshape, x: Values
+) -> Int64[np.ndarray, "n ..."]:
     wide = x.astype(np.int64)
-    if isinstance(op, Reshape):
+    if isinstance(op, ops.Reshape):
         return wide.reshape(len(x), *op.shape[1:])
-    if isinstance(op, Pad):
+    if isinstance(op, ops.Pad):
         return np.pad(wide, [(0, 0), *op.amounts], constant_values=pad_value(graph, op))
     flags = {"align_corners": op.align_corners, "half_pixel_centers": op.half_pixel_centers}
     rows, columns = (
@@ -228,14 +222,14 @@ def _move(graph: Graph, op: Pad | ResizeNearest | Reshape, x: Values) -> Int64[n
     return wide[:, rows][:, :, columns]
 
 
-def _requantize(graph: Graph, op: Requantize, x: Values) -> Int64[np.ndarray, "n ..."]:
+def _requantize(graph: Graph, op: ops.Requantize, x: Values) -> Int64[np.ndarray, "n ..."]:
     multiplier, shift = requantize_constants(graph, op)
     centred = x.astype(np.int64) - quantization_of(graph, op.input).zero_point
     scaled = requantize(centred, multiplier=multiplier, shift=shift)
     return scaled + quantization_of(graph, op.output).zero_point
 
 
-def _softmax(graph: Graph, op: Softmax, x: Values) -> Int64[np.ndarray, "n ..."]:
+def _softmax(graph: Graph, op: ops.Softmax, x: Values) -> Int64[np.ndarray, "n ..."]:
     wide = x.astype(np.int64)
     table = softmax_table(quantization_of(graph, op.input).scale, op.beta).astype(np.int64)
     return normalise(table[wide.max(axis=-1, keepdims=True) - wide]) + SOFTMAX_ZERO_POINT

@@ -1,7 +1,7 @@
 """How many instructions a subnet will take, before it is compiled: the sum of its layers' counts.
 
 The counts are measured once for each kind of layer on the simulated board and
-kept as JSON, {signature: instructions} with `graph.cost.signature` as the key.
+kept as JSON (stage `tiny_instructions`), {signature: instructions} with `graph.cost.signature` as the key.
 A space has few kinds: the subnets of `covering` have them all.
 """
 
@@ -46,7 +46,7 @@ def instructions(graph: Graph, table: InstructionTable) -> int:
         if key not in table:
             raise DataError(
                 f"the table of instructions has no count for {key!r}; measure the subnets of "
-                "triptych.tiny.latency.covering for this space, or set tiny.search.instruction_table=null"
+                "triptych.tiny.latency.covering for this space, or set tiny.search.instructions=false"
             )
         total += table[key]
     return total
