@@ -10,7 +10,7 @@ from PIL import Image
 from triptych.config.data import DataConfig
 from triptych.data.pictures import decode
 from triptych.data.sources import load_source
-from triptych.errors import DataError
+from triptych.errors import ConfigError, DataError
 
 CLASSES = ("cat", "dog", "eel")
 
@@ -74,6 +74,14 @@ def test_a_folder_that_is_not_what_the_config_says_is_refused(folder: Path, chan
     """Training would go on with the wrong number of outputs, or of images."""
     with pytest.raises(DataError, match=message):
         load_source(config(folder, **changes), folder)
+
+
+def test_two_channels_are_refused_where_pictures_are_read_alone(folder: Path):
+    """The chain paints grey pictures in two colours: its config has two channels and is possible."""
+    painted = config(folder, channels=2)
+    painted.check()
+    with pytest.raises(ConfigError, match=r"data\.channels=2: pictures are read as 1"):
+        load_source(painted, folder)
 
 
 def test_an_empty_folder_says_what_was_expected(tmp_path: Path):

@@ -28,10 +28,6 @@ class DataConfig:
             f"data.folder={self.folder} and data.name={self.name}: a folder belongs to image_folder, and "
             "image_folder needs one",
         )
-        require(
-            self.name != "image_folder" or self.channels in (1, 3),
-            f"data.channels={self.channels}: pictures are read as 1 (grey) or 3 (RGB) channels",
-        )
         for key in ("image_size", "channels", "classes", "train_size", "test_size"):
             positive(f"data.{key}", getattr(self, key))
         for key in ("train_size", "test_size"):

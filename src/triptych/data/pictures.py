@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.Image import DecompressionBombError
 
+from triptych.config.checks import require
 from triptych.config.data import DataConfig
 from triptych.data.download import fetch
 from triptych.data.prepared import Split
@@ -32,8 +33,12 @@ def load_image_folder(config: DataConfig, raw: Path) -> tuple[dict[str, Split], 
     """The pictures under `data.folder`, as torchvision's ImageFolder would find them.
 
     Raises DataError where the folder is missing, or has other classes than
-    `data.classes` or than its other split.
+    `data.classes` or than its other split; ConfigError for two channels.
     """
+    require(
+        config.channels in (1, 3),  # other stages of the same config may have painted them in two
+        f"data.channels={config.channels}: pictures are read as 1 (grey) or 3 (RGB) channels",
+    )
     root = Path(config.folder or "")
     pictures = [
         (name, path.parent.name, path)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from triptych.graph.ops import Conv2D, DepthwiseConv2D, FullyConnected, Graph, P
 from triptych.quantization.requantize import Rounding
 
 CONV2D_BLOCK = 2  # TRIPTYCH_CONV2D_BLOCK of kernels.h
-Value = int | float | str | tuple[int, ...] | Mapping[str, "Value"]  # of a C initialiser
+Value = int | float | str | tuple[int, ...] | Mapping[str, Any]  # of a C initialiser; blocks are nested
 Fields = dict[str, Value]
 Arrays = dict[str, NDArray[np.integer] | NDArray[np.float32]]
 
