@@ -2,15 +2,26 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
-from pipelines.stage import Stage
+from pipelines.stage import Metrics, Stage
 
 if TYPE_CHECKING:
+    from flwr.serverapp import Grid
+
     from triptych.config.private import PrivateConfig
     from triptych.private.generators import Generator
 
-Trained = tuple["Generator", int]  # what may leave, and the paid steps that it took
+
+class Trained(NamedTuple):
+    """What a training ends in."""
+
+    generator: "Generator"  # what may leave
+    steps: int  # paid for, that it took
+    metrics: Metrics = MappingProxyType({})  # of the method alone
+
+
 Trainer = Callable[
     [Stage, "PrivateConfig", Path, int], Trained
 ]  # calibrated config, ledger, affordable steps
@@ -56,7 +67,7 @@ def train_ensemble(stage: Stage, private: "PrivateConfig", path: Path, limit: in
         load_weights(stage.inputs / "out/private/warm_start/discriminators.safetensors", module.ensemble)
         data, processes = ShardDataModule(batches), strategy(config.trainer)
         stage.fit(module, data, epochs=1, curves=CURVES, strategy=processes)
-    return module.cpu().released, int(module.steps_taken)
+    return Trained(module.cpu().released, int(module.steps_taken))
 
 
 def train_dp_merf(stage: Stage, private: "PrivateConfig", path: Path, limit: int) -> Trained:
@@ -94,7 +105,7 @@ def train_dp_merf(stage: Stage, private: "PrivateConfig", path: Path, limit: int
         pay_once(path.with_name("embedding.safetensors"), ledger, embedding, release)
     module = DPMERF(private, data, embedding)
     stage.fit(module, StepDataModule(settings.steps), epochs=1, curves=CURVES)
-    return module.cpu().released, 1
+    return Trained(module.cpu().released, 1)
 
 
 def train_dp_sgd_gan(stage: Stage, private: "PrivateConfig", path: Path, limit: int) -> Trained:
@@ -125,7 +136,33 @@ def train_dp_sgd_gan(stage: Stage, private: "PrivateConfig", path: Path, limit: 
         )
         module = DPSGDGAN(private, stage.config.data, releaser)
         stage.fit(module, StepDataModule(settings.steps), epochs=1, curves=CURVES)
-    return module.cpu().released, int(module.steps_taken)
+    return Trained(module.cpu().released, int(module.steps_taken))
+
+
+def train_federated(stage: Stage, private: "PrivateConfig", path: Path, limit: int) -> Trained:
+    """Server and clients in Flower's simulation engine, each in a folder beside the ledger."""
+    from triptych.data.files import read_json
+    from triptych.data.prepared import read_split
+    from triptych.federated.engine import simulate
+    from triptych.federated.folders import found_federation
+    from triptych.federated.server import serve
+    from triptych.federated.traffic import summarise
+    from triptych.tracking.history import History
+
+    real, trainer = stage.inputs / "data/prepared/real", stage.config.trainer
+    train, card = read_split(real, "train"), read_json(real / "card.json")
+    server = found_federation(path.parent, stage.config, private, train, card)
+    ends: list[Trained] = []
+
+    def main(grid: "Grid") -> None:
+        released, rounds = serve(server, grid, progress=trainer.progress_bar)
+        ends.append(Trained(released, len(rounds), summarise(rounds, server)))
+        history = History(stage.out / CURVES)
+        history.rows = {int(row["step"]) + 1: {k: v for k, v in row.items() if k != "step"} for row in rounds}
+        history.write()
+
+    simulate(main, path.parent / "clients", clients=server.own.clients, workers=trainer.threads)
+    return ends[0]
 
 
 TRAINERS: dict[str, Trainer] = {
@@ -133,4 +170,6 @@ TRAINERS: dict[str, Trainer] = {
     "gpate": train_ensemble,
     "dp_merf": train_dp_merf,
     "dp_sgd_gan": train_dp_sgd_gan,
+    "fed_gswgan": train_federated,
+    "fed_avg_gan": train_federated,
 }

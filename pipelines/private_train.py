@@ -19,16 +19,16 @@ def main(stage: Stage) -> Metrics:
     private = calibrated(stage.config.private)
     limit = affordable_steps(private)
     ledger = stage.checkpoints / "ledger.jsonl"
-    released, steps_taken = TRAINERS[private.method](stage, private, ledger, limit)
+    trained = TRAINERS[private.method](stage, private, ledger, limit)
 
     generator = stage.out / "generator.safetensors"
-    save_weights(generator, released)
-    certificate = issue(terms(private), ledger=ledger, generator=generator, steps_taken=steps_taken)
+    save_weights(generator, trained.generator)
+    certificate = issue(terms(private), ledger=ledger, generator=generator, steps_taken=trained.steps)
     write_json(stage.out / "certificate.json", certificate)
     shutil.copyfile(ledger, stage.out / "ledger.jsonl")
     costs = {f"epsilon_{name}": value for name, value in certificate["epsilon_by_accountant"].items()}
     steps = {"steps_paid": certificate["steps"], "steps_taken": certificate["steps_taken"]}
-    return {**{name: certificate[name] for name in REPORTED}, **steps, **costs}
+    return {**{name: certificate[name] for name in REPORTED}, **steps, **costs, **trained.metrics}
 
 
 if __name__ == "__main__":

@@ -76,9 +76,9 @@ def read_pins(path: Path) -> dict[str, str]:
 
 
 def needed(root: str) -> Iterator[Distribution]:
-    """The installed packages that `root` needs with its extras `dev` and `team`, directly or not."""
+    """The installed packages that `root` needs with its extras for tests, directly or not."""
     seen: set[str] = set()
-    waiting = [(root, frozenset({"dev", "team"}))]
+    waiting = [(root, frozenset({"dev", "team", "federated"}))]
     while waiting:
         name, extras = waiting.pop()
         key = canonicalize_name(name)

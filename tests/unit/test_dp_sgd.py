@@ -13,9 +13,9 @@ from triptych.config.rivals import DPSGDGANConfig
 from triptych.errors import ConfigError
 from triptych.privacy.certificate import mechanism
 from triptych.privacy.ledger import Ledger
-from triptych.privacy.noise import SecureSource, SeededSource
+from triptych.privacy.noise import SecureSource, SeededSource, poisson_sample
 from triptych.private.budget import terms
-from triptych.private.rivals.dp_sgd import GradientReleaser, clipped_sum, poisson_sample
+from triptych.private.rivals.dp_sgd import GradientReleaser, clipped_sum
 from triptych.private.rivals.dp_sgd_gan import DPSGDGAN, Discriminator, surprise
 from triptych.private.rivals.steps import StepDataModule
 

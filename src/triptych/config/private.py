@@ -4,9 +4,11 @@ from dataclasses import dataclass, field
 
 from triptych.config.checks import MISSING, choice, equal_shards, positive, require
 from triptych.config.data import DataConfig
+from triptych.config.federated import FedAvgGANConfig, FedGSWGANConfig
 from triptych.config.rivals import DPMERFConfig, DPSGDGANConfig, GPATEConfig, check_noise
 
-METHODS = ("gswgan", "dp_merf", "dp_sgd_gan", "gpate")
+METHODS = ("gswgan", "dp_merf", "dp_sgd_gan", "gpate", "fed_gswgan", "fed_avg_gan")
+FEDERATED = ("fed_gswgan", "fed_avg_gan")
 
 TIGHTEST = "tightest"
 ACCOUNTANTS = {  # of each release, the tightest first
@@ -121,6 +123,8 @@ class PrivateConfig:
     dp_merf: DPMERFConfig = field(default_factory=DPMERFConfig)
     dp_sgd_gan: DPSGDGANConfig = field(default_factory=DPSGDGANConfig)
     gpate: GPATEConfig = field(default_factory=GPATEConfig)
+    fed_gswgan: FedGSWGANConfig = field(default_factory=FedGSWGANConfig)
+    fed_avg_gan: FedAvgGANConfig = field(default_factory=FedAvgGANConfig)
     discriminators: int = MISSING  # [K], each on a shard of its own
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
@@ -175,6 +179,12 @@ class PrivateConfig:
 
     def check_data(self, data: DataConfig) -> None:
         """Raise ConfigError where the data set and these values exclude each other."""
+        if self.method in FEDERATED:
+            own = getattr(self, self.method)
+            own.check_data(f"private.{self.method}", data)
+            self._check_delta("client", f"private.{self.method}.clients", own.clients)
+            self._check_generator(data)
+            return
         equal_shards("private.discriminators", self.discriminators, data.train_size)
         shard = data.train_size // self.discriminators
         trained = self.discriminator.trained or self.discriminators
@@ -188,11 +198,17 @@ class PrivateConfig:
             f"private.discriminator.batch_size={self.discriminator.batch_size} exceeds the {shard} images "
             "of a shard",
         )
+        self._check_delta("record", "data.train_size", data.train_size)
+        self._check_generator(data)
+
+    def _check_delta(self, whose: str, key: str, size: int) -> None:
         require(
-            self.delta < 1 / data.train_size,
-            f"private.delta={self.delta} must be below 1/data.train_size={1 / data.train_size:.3g}: "
-            "a larger one allows publishing a whole record",
+            self.delta < 1 / size,
+            f"private.delta={self.delta} must be below 1/{key}={1 / size:.3g}: "
+            f"a larger one allows publishing a whole {whose}",
         )
+
+    def _check_generator(self, data: DataConfig) -> None:
         require(
             self.generator.kind != "dcgan" or data.image_size == 28,
             f"private.generator.kind=dcgan makes 28x28 images, data.image_size={data.image_size}; "

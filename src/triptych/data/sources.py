@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from triptych.config.data import DataConfig
 from triptych.data.download import fetch
 from triptych.data.idx import read_idx
+from triptych.data.leaf import load_femnist_digits, load_leaf
 from triptych.data.pictures import load_cifar10_jpeg, load_image_folder
 from triptych.data.prepared import Split
 from triptych.data.speech import load_speech_commands
@@ -94,6 +95,8 @@ SOURCES: dict[str, Callable[[DataConfig, Path], Source]] = {
     "cifar10_jpeg": load_cifar10_jpeg,
     "speech_commands": load_speech_commands,
     "image_folder": load_image_folder,
+    "femnist_digits": load_femnist_digits,
+    "leaf": load_leaf,
 }
 
 

@@ -1,7 +1,8 @@
 """What happened: the releases of a method as events, apart from what they cost.
 
 Everywhere `noise_multiplier` is the standard deviation of the noise divided by
-the L2 sensitivity, and two data sets are adjacent when one record is replaced.
+the L2 sensitivity. Two data sets are adjacent when one record is replaced; for
+an event that names its own `adjacency`, when that is replaced.
 """
 
 import math
@@ -9,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 ADJACENCY = "replace-one record"
+CLIENT = "replace-one client, with all its records"
 
 
 @dataclass(frozen=True)
@@ -156,14 +158,76 @@ class VoteHistogram:
         return Release(self.noise_multiplier, 1.0, self.steps)
 
 
-Event = FullEnsemble | IndependentDraws | SharedDraw | MeanEmbedding | SampledGradients | VoteHistogram
+@dataclass(frozen=True)
+class ClientGradients:
+    """Federated GS-WGAN: in every round all clients judge the same rows and their noisy sum is used.
+
+    Replacing one client, with all its records, changes its own clipped block,
+    and later blocks of others only through what was released. Noise at the
+    `server`: a round is one Gaussian mechanism towards everybody but the server.
+    Noise at the `client`: every client's own blocks are Gaussian mechanisms,
+    towards the server too.
+    """
+
+    noise_multiplier: float
+    steps: int
+    noise_at: str
+
+    adjacency: ClassVar[str] = CLIENT
+    accountants: ClassVar[tuple[str, ...]] = ("gdp", "pld", "rdp")
+    theorem: ClassVar[str] = (
+        "T adaptive Gaussian mechanisms are sqrt(T)/noise_multiplier-GDP at the level of clients "
+        "(Dong, Roth, Su 2019, arXiv:1905.02383, Corollary 2)"
+    )
+
+    @property
+    def release(self) -> Release:
+        """One whole Gaussian mechanism a round."""
+        return Release(self.noise_multiplier, 1.0, self.steps)
+
+
+@dataclass(frozen=True)
+class ClientUpdates:
+    """Fed Avg GAN: in every round the noisy sum of clipped updates of a secret Poisson sample of clients.
+
+    Clients keep nothing between rounds, so an update is a function of the
+    client's records and of earlier releases alone: sampling amplifies.
+    """
+
+    noise_multiplier: float
+    steps: int
+    sample_rate: float
+
+    adjacency: ClassVar[str] = CLIENT
+    accountants: ClassVar[tuple[str, ...]] = ("pld",)
+    theorem: ClassVar[str] = (
+        "composition of Poisson-subsampled Gaussian mechanisms by privacy loss distributions at the level of "
+        "clients (Zhu, Dong, Wang 2022, arXiv:2106.08567; McMahan et al. 2018, arXiv:1710.06963)"
+    )
+
+    @property
+    def release(self) -> Release:
+        """One mechanism a round; a whole Gaussian one where every client takes part."""
+        return Release(self.noise_multiplier, self.sample_rate, self.steps, poisson=self.sample_rate < 1)
+
+
+Event = (
+    FullEnsemble
+    | IndependentDraws
+    | SharedDraw
+    | MeanEmbedding
+    | SampledGradients
+    | VoteHistogram
+    | ClientGradients
+    | ClientUpdates
+)
 
 
 def describe(event: Event) -> dict[str, Any]:
     """The event as JSON: mechanism, adjacency, theorem and parameters."""
     return {
         "mechanism": type(event).__name__,
-        "adjacency": ADJACENCY,
+        "adjacency": getattr(event, "adjacency", ADJACENCY),
         "theorem": event.theorem,
         **asdict(event),
     }

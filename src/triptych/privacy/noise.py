@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
+FINE = 2**53  # a secret coin is a uniform integer below this
+
 
 @runtime_checkable
 class RandomSource(Protocol):
@@ -72,3 +74,8 @@ def _uniform(count: int) -> Float64[np.ndarray, " count"]:
 def random_source(*, secure: bool) -> RandomSource:
     """The operating system's generator where `secure`, else the seeded one."""
     return SecureSource() if secure else SeededSource()
+
+
+def poisson_sample(size: int, sample_rate: float, source: RandomSource) -> Int64[Tensor, " drawn"]:
+    """The members of a sample, each in it with probability `sample_rate` on its own; secret."""
+    return (source.draws(size, FINE) < round(sample_rate * FINE)).nonzero().squeeze(1)

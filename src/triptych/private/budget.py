@@ -12,6 +12,8 @@ from triptych.errors import ConfigError
 from triptych.privacy.accounting import epsilon, noise_for, steps_for
 from triptych.privacy.certificate import Terms
 from triptych.privacy.mechanism import (
+    ClientGradients,
+    ClientUpdates,
     Event,
     FullEnsemble,
     IndependentDraws,
@@ -114,12 +116,48 @@ def _gpate(config: PrivateConfig, noise: float) -> Terms:
     )
 
 
+def _fed_gswgan(config: PrivateConfig, noise: float) -> Terms:
+    own, block = config.fed_gswgan, client_norm(config)
+    return Terms(
+        ClientGradients(noise, own.steps, own.noise_at),
+        config.delta,
+        "gdp",
+        clip_norm=config.clip_norm,
+        sensitivity=2 * block,
+        rng=_rng(config),
+        discriminators=own.clients,
+        rows=config.rows,
+    )
+
+
+def _fed_avg_gan(config: PrivateConfig, noise: float) -> Terms:
+    own = config.fed_avg_gan
+    return Terms(
+        ClientUpdates(noise, own.steps, own.sample_rate),
+        config.delta,
+        "pld",
+        clip_norm=own.clip_norm,
+        sensitivity=2 * client_norm(config),
+        rng=_rng(config),
+        discriminators=own.clients,
+    )
+
+
 TERMS: dict[str, Callable[[PrivateConfig, float], Terms]] = {
     "gswgan": _gswgan,
     "dp_merf": _dp_merf,
     "dp_sgd_gan": _dp_sgd_gan,
     "gpate": _gpate,
+    "fed_gswgan": _fed_gswgan,
+    "fed_avg_gan": _fed_avg_gan,
 }
+
+
+def client_norm(config: PrivateConfig) -> float:
+    """L2 norm to which what one client adds to one release is clipped."""
+    if config.method == "fed_avg_gan":
+        return config.fed_avg_gan.clip_norm
+    return config.clip_norm * math.sqrt(config.rows)
 
 
 def block_norm(config: PrivateConfig) -> float:

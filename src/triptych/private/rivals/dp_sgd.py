@@ -14,17 +14,10 @@ from opacus.grad_sample import GradSampleModuleFastGradientClipping
 from torch import Tensor, nn
 
 from triptych.privacy.ledger import Ledger
-from triptych.privacy.noise import RandomSource
+from triptych.privacy.noise import RandomSource, poisson_sample
 from triptych.privacy.sanitize import perturb
 
-FINE = 2**53  # a secret coin is a uniform integer below this
-
 Losses = Callable[[nn.Module, Tensor, Tensor], Float[Tensor, " n"]]  # network, images, labels: one a record
-
-
-def poisson_sample(size: int, sample_rate: float, source: RandomSource) -> Int64[Tensor, " drawn"]:
-    """The records of a batch, each in it with probability `sample_rate` on its own; secret."""
-    return (source.draws(size, FINE) < round(sample_rate * FINE)).nonzero().squeeze(1)
 
 
 def record_norms(
