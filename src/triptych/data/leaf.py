@@ -13,6 +13,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Int64, UInt8
+from numpy.typing import NDArray
 
 from triptych.config.data import DataConfig
 from triptych.data.download import fetch
@@ -27,7 +28,7 @@ DIGITS_CHECKSUM = "caf569a1884e0f3a0d9ad019ffeb9da6a75f4c5eec7b43d649311295b089a
 
 Images = UInt8[np.ndarray, "n 1 28 28"]
 Labels = Int64[np.ndarray, " n"]
-Records = dict[str, tuple[Images, Labels]]  # by user
+Records = dict[str, tuple[NDArray[np.uint8], NDArray[np.int64]]]  # images and labels, by user
 
 
 def load_leaf(config: DataConfig, raw: Path) -> tuple[dict[str, Split], dict[str, Any]]:

@@ -34,7 +34,7 @@ TAIL = 8.0  # the norm of noise in d dimensions exceeds std * (sqrt(d) + TAIL) o
 
 START, ROUND, NOISE = range(3)  # what a seed is for; those of clients begin with their index, from 3
 
-Row = dict[str, float]  # of the history: one round
+Row = dict[str, int]  # of the history: one round
 
 
 class Server(ABC):

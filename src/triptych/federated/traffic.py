@@ -7,7 +7,7 @@ from triptych.federated.agreement import Party
 COUNTED = ("answered", "silent", "refused", "over_norm", "bytes_down", "bytes_up")
 
 
-def summarise(rounds: Sequence[Mapping[str, float]], server: Party) -> dict[str, float]:
+def summarise(rounds: Sequence[Mapping[str, int]], server: Party) -> dict[str, int | float]:
     """Bytes of all messages, and a client's round trip: what is down and up, divided by who was there."""
     total = {name: sum(row[name] for row in rounds) for name in COUNTED}
     present = max(total["answered"] + total["refused"], 1)
