@@ -21,7 +21,9 @@ from triptych.private.warm_start import BETAS, descend
 Weights = Float[Tensor, " parameters"]
 
 
-def local_update(party: Party, generator: Weights, discriminator: Weights, *, step: int) -> Weights:
+def local_update(
+    party: Party, generator: Float[Tensor, " forger"], discriminator: Weights, *, step: int
+) -> Weights:
     """The change of the discriminator's weights by `local_steps` on this client's records, clipped."""
     private = party.private
     torch.manual_seed(party.random(step))
