@@ -22,6 +22,11 @@ def check_feasible(config: Config, panel: str) -> None:
             f"hinge.source={source} is an ablation without epsilon: `python -m pipelines.hinge_ablation`; "
             "the chain takes synthetic",
         )
+        require(
+            config.data.channels == config.hinge.channels,
+            f"data.channels={config.data.channels}, but images of hinge.target={config.hinge.target} have "
+            f"{config.hinge.channels}; choose an experiment of conf/experiment/hinge",
+        )
     if panel in ("tiny", "hinge"):
         from functools import partial
 

@@ -3,8 +3,9 @@
 `python -m pipelines.hinge_ablation -m +sweep=hinge_ablation`; not a stage. With
 `hinge.source=real` the chain is trained on the sensitive images themselves, for
 comparison alone, and nothing of it is certified. A job runs the chain up to its
-int8 network, whose answers the board repeats byte for byte (`hinge_measure`);
-jobs that differ in self-training alone share what comes before.
+int8 network, whose answers the board repeats byte for byte (`hinge_measure`), and
+reports it as float and with quantization after training alone, too; jobs that
+differ in self-training alone share what comes before.
 """
 
 import sys
@@ -29,7 +30,7 @@ CHAIN = tuple(
     f"hinge_{name}" for name in ("data", "space", "instructions", "supernet", "search", "adapt", "quantize")
 )
 INSTEAD = {"synthetic": {}, "real": {"out/private/synthetic": "data/prepared/real"}}
-REPORTED = ("subnet_accuracy", "int8_accuracy")
+REPORTED = ("subnet_accuracy", "post_training_accuracy", "int8_accuracy")
 
 
 @hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")

@@ -2,7 +2,7 @@
 
 Nothing is selected here by labels of the target or by sensitive data: the number
 of epochs is fixed. The target images leave this stage with the labels that the
-subnet gives them, for quantization, repeated to as many as the source has.
+subnet gives them, for quantization; where the source has more, they are repeated.
 """
 
 from typing import TYPE_CHECKING
@@ -38,7 +38,7 @@ def main(stage: Stage) -> Metrics:
 
     write_supernet(stage.out / "supernet.safetensors", supernet)
     card = {"name": f"{config.data.name}_pseudo_labelled", "source": "target images, labels by the subnet"}
-    size = len(stage.split("train"))
+    size = max(len(stage.split("train")), len(target))
     labelled = Split(np.resize(target, (size, *target.shape[1:])), np.resize(after.numpy(), size))
     write_prepared(stage.out, {"train": labelled}, classes=config.data.classes, card=card)
     changed = (before != after).double().mean().item()
@@ -46,7 +46,7 @@ def main(stage: Stage) -> Metrics:
 
 
 def _self_train(stage: Stage, subnet: "Subnet", target: "np.ndarray") -> None:
-    """An epoch is one pass over the source, beside which the target is repeated."""
+    """An epoch is one pass over the larger domain, beside which the other is repeated."""
     import numpy as np
 
     from triptych.data.files import write_atomic
@@ -60,9 +60,13 @@ def _self_train(stage: Stage, subnet: "Subnet", target: "np.ndarray") -> None:
         write_atomic(stage.out / "curves.csv", b"step\n")
         return
     source = stage.split("train")
-    repeated = np.resize(target, (len(source), *target.shape[1:]))
-    data = TargetDataModule([repeated], [source], batch_size=robust.adapt.batch_size, seed=config.seed)
-    objective = make_objective(robust.objective, robust, examples=len(repeated), classes=config.data.classes)
+    size = max(len(source), len(target))
+    order = np.resize(np.arange(len(source)), size)
+    repeated = np.resize(target, (size, *target.shape[1:]))
+    data = TargetDataModule(
+        [repeated], [source.take(order)], batch_size=robust.adapt.batch_size, seed=config.seed
+    )
+    objective = make_objective(robust.objective, robust, examples=size, classes=config.data.classes)
     stage.fit(Adaptation([subnet], objective, robust.adapt), data, epochs=robust.adapt.epochs)
     subnet.cpu()
 

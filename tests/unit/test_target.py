@@ -6,7 +6,7 @@ from safetensors.numpy import load
 
 from triptych.data.prepared import Split, read_split
 from triptych.data.shift import ColourLaw, colour_bin
-from triptych.data.target import coloured, write_domains
+from triptych.data.target import Sizes, coloured, elsewhere, write_domains
 from triptych.errors import DataError
 
 LAW = ColourLaw(10, 1.0, 3)
@@ -23,7 +23,9 @@ def grey(images: np.ndarray) -> list[bytes]:
 
 
 def domains(**sizes: int):
-    return coloured(split(200, 0), split(100, 1), LAW, **{"source_test": 50, "unlabelled": 40, **sizes})
+    return coloured(
+        split(200, 0), split(100, 1), LAW, Sizes(**{"source_test": 50, "unlabelled": 40, **sizes})
+    )
 
 
 def test_source_is_all_samples_once_in_random_order():
@@ -59,6 +61,17 @@ def test_file_for_self_training_holds_no_labels(tmp_path):
     assert set(load((tmp_path / "target/unlabelled.safetensors").read_bytes())) == {"images"}
     assert len(read_split(tmp_path / "target", "test")) == 60
     assert len(read_split(tmp_path / "source", "train")) == 150
+
+
+def test_another_data_set_is_the_target_as_it_is():
+    """MNIST's samples, USPS's images: nothing is painted, and its test split is not adapted to."""
+    target = {"train": split(100, 1), "test": split(30, 2)}
+    made = elsewhere(split(200, 0), target, Sizes(source_test=50, unlabelled=40, source=120), seed=3)
+    assert [len(made.source[name]) for name in ("train", "test")] == [70, 50]
+    assert set(grey(made.source["train"].images)) <= set(grey(split(200, 0).images))
+    assert len(set(made.source["train"].labels)) == 10, "fewer samples, still of every class"
+    np.testing.assert_array_equal(made.unlabelled, target["train"].images[:40])
+    assert made.target_test is target["test"]
 
 
 @pytest.mark.parametrize(("key", "size"), [("source_test", 200), ("unlabelled", 100)])

@@ -15,6 +15,7 @@ def jobs() -> list[dict]:
             "self_training": trained,
             "seed": seed,
             "subnet_accuracy": 0.6 - 0.1 * (source == "synthetic") + 0.2 * trained + 0.02 * seed,
+            "post_training_accuracy": 0.56 - 0.1 * (source == "synthetic") + 0.2 * trained + 0.02 * seed,
             "int8_accuracy": 0.59 - 0.1 * (source == "synthetic") + 0.2 * trained + 0.02 * seed,
         }
         for source in ("synthetic", "real")
@@ -33,6 +34,7 @@ def test_each_ablation_changes_one_thing_of_the_chain():
         "real_instead_of_synthetic": 0.1,
         "without_self_training": -0.2,
         "float_instead_of_int8": 0.01,
+        "without_training_as_int8": -0.03,
     }
     assert table["chain"]["sd"] == pytest.approx(0.02 / 2**0.5)
     assert table["chain"]["seeds"] == 2

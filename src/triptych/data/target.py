@@ -30,28 +30,49 @@ class Domains:
     target_test: Split
 
 
-def coloured(
-    samples: Split, held_out: Split, law: ColourLaw, *, source_test: int, unlabelled: int
-) -> Domains:
+@dataclass(frozen=True)
+class Sizes:
+    """How a chain cuts up its samples and its target."""
+
+    source_test: int  # samples that are the source's test split; the others are trained on
+    unlabelled: int  # target images that lose their labels
+    source: int | None = None  # samples used, at most
+
+    def divide(self, samples: Split, *, seed: int) -> dict[str, Split]:
+        """`train` and `test` of the source, in random order: samples come in label order.
+
+        Raises DataError where nothing is left to train on.
+        """
+        order = np.random.default_rng(seed).permutation(len(samples))[: self.source]
+        _require(self.source_test, len(order), "hinge.source_test_size")
+        return {
+            "train": samples.take(order[self.source_test :]),
+            "test": samples.take(order[: self.source_test]),
+        }
+
+
+def coloured(samples: Split, held_out: Split, law: ColourLaw, sizes: Sizes) -> Domains:
     """Samples in colours that follow the label, held-out images in colours that do not.
 
-    source_test  how many samples are the source's test split; the others are trained on
-    unlabelled   how many held-out images lose their labels; the others are the target's test split
-
-    Raises DataError where either leaves nothing.
+    The held-out images that keep their labels are the target's test split. Raises
+    DataError where either domain has nothing left.
     """
-    _require(source_test, len(samples), "hinge.source_test_size")
-    _require(unlabelled, len(held_out), "hinge.unlabelled_size")
-    order = np.random.default_rng(law.seed).permutation(len(samples))  # samples come in label order
-    parts = {"train": samples.take(order[source_test:]), "test": samples.take(order[:source_test])}
+    parts = sizes.divide(samples, seed=law.seed)
+    _require(sizes.unlabelled, len(held_out), "hinge.unlabelled_size")
     source = {
         name: Split(paint(part.images[:, 0], law.source(f"source_{name}", part.labels)), part.labels)
         for name, part in parts.items()
     }
-    rest = held_out.take(slice(unlabelled, None))
+    rest = held_out.take(slice(sizes.unlabelled, None))
     target_test = Split(paint(rest.images[:, 0], law.target("target_test", len(rest))), rest.labels)
-    seen = paint(held_out.images[:unlabelled, 0], law.target("target_train", unlabelled))
-    return Domains(source, seen, target_test)
+    unlabelled = held_out.images[: sizes.unlabelled, 0]
+    return Domains(source, paint(unlabelled, law.target("target_train", len(unlabelled))), target_test)
+
+
+def elsewhere(samples: Split, target: Mapping[str, Split], sizes: Sizes, *, seed: int) -> Domains:
+    """Samples as drawn, and another data set as the target: its `train` without labels, its `test`."""
+    unlabelled = target["train"].images[: sizes.unlabelled]
+    return Domains(sizes.divide(samples, seed=seed), unlabelled, target["test"])
 
 
 def write_domains(
