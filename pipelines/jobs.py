@@ -7,13 +7,14 @@ themselves is linked from the real one, so run the pipeline once before.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from filelock import FileLock
 
-from pipelines.stage import ROOT, Stage, function_of, run_stage
+from pipelines.stage import ROOT, Stage, function_of, run_and_publish, run_stage
 from triptych.config import Config
+from triptych.config.hinge import CHANNELS
 from triptych.data.files import read_json
 from triptych.errors import ConfigError
 from triptych.tracking.fingerprint import read_declaration
@@ -29,14 +30,15 @@ def run_stages(
     Raises ConfigError where a name is not in dvc.yaml.
     """
     config = replace(config, inputs=str(root))
-    folders = {name: _script_and_folder(name) for name in names}
-    made = [folder for _, folder in folders.values()]
+    commands = [command_of(name) for name in names]
+    made = [command.folder for command in commands]
     metrics: dict[str, Any] = {}
-    for name, (script, folder) in folders.items():
+    for name, command in zip(names, commands, strict=True):
         _link_inputs(root, read_declaration(ROOT, name).deps, made, instead or {})
-        if not _up_to_date(name, config, root / folder):
-            run_stage(name, function_of(script), config, root / folder)
-        metrics |= read_json(root / folder / "metrics.json")
+        here, folder = _for_panel(config, command.panel), root / command.folder
+        if not _up_to_date(name, here, folder):
+            run_and_publish(name, function_of(command.script), here, folder)
+        metrics |= read_json(folder / "metrics.json")
     return metrics
 
 
@@ -49,13 +51,28 @@ def prepared(config: Config, folder: Path) -> Path:
     return folder
 
 
-def _script_and_folder(name: str) -> tuple[str, str]:
-    """The script that runs stage `name` of dvc.yaml, and its results folder."""
+class Command(NamedTuple):
+    """What dvc.yaml says of how a stage is run."""
+
+    script: str
+    panel: str
+    folder: str  # of its results
+
+
+def command_of(name: str) -> Command:
+    """How stage `name` of dvc.yaml is run. Raises ConfigError where there is no such stage."""
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     if name not in stages or "matrix" in stages[name]:
         raise ConfigError(f"sweep.stages: {name} is no stage of dvc.yaml; there are {', '.join(stages)}")
     words = stages[name]["cmd"].split()
-    return words[2].removeprefix("pipelines."), words[-1].removeprefix("out=")
+    return Command(words[2].removeprefix("pipelines."), words[4], words[-1].removeprefix("out="))
+
+
+def _for_panel(config: Config, panel: str) -> Config:
+    """The chain's experiments describe its target, whose colour the grey sensitive images do not have."""
+    if panel == "private" and config.data.channels == CHANNELS["coloured"]:
+        return replace(config, data=replace(config.data, channels=1))
+    return config
 
 
 def _link_inputs(root: Path, deps: Sequence[str], made: Sequence[str], instead: Mapping[str, str]) -> None:

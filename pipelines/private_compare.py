@@ -24,11 +24,10 @@ from pipelines import (
     private_warm_start,
     reference,
 )
-from pipelines.stage import ROOT, function_of, run_stage
+from pipelines.stage import ROOT, function_of, run_and_publish
 from triptych.config import Config, load
 from triptych.data.files import read_json
 from triptych.errors import DataError, TriptychError
-from triptych.tracking import mlflow as tracking
 from triptych.tracking.fingerprint import dependency_digests, fingerprint, read_declaration
 
 CHAIN = {  # stage: its folder below the root
@@ -69,12 +68,7 @@ def run_chain(config: Config, root: Path) -> None:
             (root / folder).unlink()
         if known(config, name, folder, root):
             continue
-        run_stage(name, function_of(name), replace(config, inputs=str(root)), root / folder)
-        if config.tracking.uri:
-            with tracking.tolerate():
-                client = tracking.connect(config.tracking.uri)
-                settings = config.tracking
-                tracking.publish(client, settings.experiment, root / folder, private=settings.private)
+        run_and_publish(name, function_of(name), replace(config, inputs=str(root)), root / folder)
 
 
 @hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")

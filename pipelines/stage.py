@@ -39,6 +39,7 @@ from triptych.tracking.fingerprint import (
     lookup,
     read_declaration,
 )
+from triptych.tracking.system import observed
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -200,12 +201,22 @@ def stage(name: str) -> Callable[[Callable[[Stage], Metrics]], Callable[[], None
 
 def _execute(name: str, function: Callable[[Stage], Metrics], values: DictConfig) -> None:
     config = load(values)
-    out = Path(config.out or HydraConfig.get().runtime.output_dir)
-    run_stage(config.stage or name, function, config, out)
-    if config.tracking.uri:
-        with tracking.tolerate():
-            client = tracking.connect(config.tracking.uri)
-            tracking.publish(client, config.tracking.experiment, out, private=config.tracking.private)
+    run_and_publish(
+        config.stage or name, function, config, Path(config.out or HydraConfig.get().runtime.output_dir)
+    )
+
+
+def run_and_publish(name: str, function: Callable[[Stage], Metrics], config: Config, out: Path) -> None:
+    """`run_stage`, and its result in MLflow, where there is a store."""
+    settings = config.tracking
+    if not settings.uri:
+        run_stage(name, function, config, out)
+        return
+    with observed(settings.system_interval) as system:
+        run_stage(name, function, config, out)
+    with tracking.tolerate():
+        client = tracking.connect(settings.uri)
+        tracking.publish(client, settings.experiment, out, private=settings.private, system=system)
 
 
 def run_stage(name: str, function: Callable[[Stage], Metrics], config: Config, out: Path) -> None:

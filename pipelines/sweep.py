@@ -19,12 +19,13 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from pipelines.jobs import run_stages
+from pipelines.jobs import command_of, run_stages
 from pipelines.stage import ROOT
 from triptych.config import Config, load
 from triptych.data.files import read_json, write_atomic, write_json
 from triptych.errors import ConfigError, TriptychError
 from triptych.tracking import mlflow as tracking
+from triptych.tracking.pipeline import Child, publish_pipeline
 
 
 @hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")
@@ -50,11 +51,22 @@ def _run(config: Config, job: Path) -> tuple[float, ...]:
     write_json(job / "report.json", {"settings": settings, "report": report})
     if config.tracking.uri:
         with tracking.tolerate():
-            client = tracking.connect(config.tracking.uri)
-            for record in sorted(job.glob("out/**/run.json")):
-                if not record.parent.is_symlink():
-                    tracking.publish(client, config.tracking.experiment, record.parent)
+            _publish(config, job, settings)
     return tuple(report.values())
+
+
+def _publish(config: Config, job: Path, settings: Mapping[str, str]) -> None:
+    """The job as one run above those of its stages: what the dashboard compares."""
+    assert config.tracking.uri is not None
+    client, experiment = tracking.connect(config.tracking.uri), config.tracking.experiment
+    folders = [job / command_of(name).folder for name in config.sweep.stages]
+    children = [
+        Child(tracking.publish(client, experiment, folder, private=config.tracking.private), folder)
+        for folder in folders
+    ]
+    told = " ".join(f"{key}={value}" for key, value in settings.items())
+    tags = {"mlflow.runName": f"{job.parent.name}/{job.name}", "triptych.settings": told}
+    publish_pipeline(client, experiment, "sweep", children, tags=tags)
 
 
 class Table(Callback):

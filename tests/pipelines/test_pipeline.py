@@ -5,6 +5,7 @@ The tests of this file share one clone and build on each other in order.
 
 import csv
 import json
+import os
 import re
 
 import pytest
@@ -117,6 +118,25 @@ def test_only_the_generators_training_opens_the_sensitive_data(checkout: Checkou
     assert not any(
         path.startswith("data/raw") for name in chain - {"prepare"} for path in opened(checkout, name)
     )
+
+
+@pytest.mark.skipif("TRIPTYCH_MIRROR" not in os.environ, reason="needs USPS: set TRIPTYCH_MIRROR")
+def test_chain_to_usps_opens_no_sensitive_image_either(checkout: Checkout, repro: str):
+    """The one stage that differs; those after it are refused what their entries do not declare."""
+    folder = checkout.path / "to_usps"
+    sizes = ["hinge.unlabelled_size=100", "tracking.uri=null"]
+    checkout.run(
+        *("python", "-m", "pipelines.hinge_data", "experiment=hinge/smoke", "hinge=usps"),
+        *(*sizes, f"out={folder}"),
+    )
+    read = read_json(folder / "run.json")["opened"]
+    assert "out/private/synthetic/train.safetensors" in read
+    assert all(path.startswith(("out/private/synthetic/", "data/raw/usps/")) for path in read)
+    assert read_json(folder / "metrics.json")["target_test_size"] == 2007
+    declared = yaml.safe_load((checkout.path / "dvc.yaml").read_text())["stages"]
+    after = upstream(checkout, "hinge") - upstream(checkout, "hinge_data")
+    assert {"hinge_adapt", "hinge_measure"} < after
+    assert not any(dep.startswith("data") for name in after for dep in declared[name]["deps"])
 
 
 def test_stages_that_evaluate_on_sensitive_data_are_marked_and_outside_the_chain(

@@ -46,7 +46,7 @@ class Config:
         Raises ConfigError where a value, or a combination of values, is impossible.
         """
         require(self.seed >= 0, f"seed={self.seed} must not be negative")
-        for group in ("data", "private", "robust", "tiny", "board", "hinge", "trainer"):
+        for group in ("data", "private", "robust", "tiny", "board", "hinge", "trainer", "tracking"):
             if group in present:
                 getattr(self, group).check()
         if {"private", "data"} <= set(present):

@@ -38,6 +38,11 @@ class TrackingConfig:
     )
     experiment: str = "triptych"
     private: bool = False  # upload curves computed on private data
+    system_interval: float | None = 10.0  # seconds between samples of the machine's load; null: none
+
+    def check(self) -> None:
+        if self.system_interval is not None:
+            positive("tracking.system_interval", self.system_interval)
 
 
 @dataclass

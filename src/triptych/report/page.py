@@ -16,6 +16,8 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from triptych.data.files import read_json, write_atomic
+from triptych.report import robust_table
+from triptych.report.seeds import repeated, spread
 from triptych.report.summary import Row, values
 
 
@@ -33,13 +35,22 @@ class Figure:
         return f"data:image/png;base64,{content}"
 
 
+WATERFALL = (
+    "Accuracy on the target's test images, from a classifier trained on real images to the board; mean "
+    "and standard deviation over seeds, differences within a seed. The left end is trained on sensitive "
+    "data and covered by no epsilon."
+)
 FIGURES = (
+    Figure("What each step costs and gains", "multirun/hinge_ablation/waterfall.png", WATERFALL),
     Figure(
-        "What each step costs and gains",
-        "multirun/hinge_ablation/waterfall.png",
-        "Accuracy on the target's test images, from a classifier trained on real images to the board; mean "
-        "and standard deviation over seeds, differences within a seed. The left end is trained on sensitive "
-        "data and covered by no epsilon.",
+        "The same on another data set as the target",
+        "multirun/hinge_ablation_usps/waterfall.png",
+        "Private samples of one data set, USPS without labels as the target; otherwise as above.",
+    ),
+    Figure(
+        "Self-training over settings and seeds",
+        "multirun/robust_table/table.png",
+        "An arrow a seed, from source only to after; crosses are the paper's numbers.",
     ),
     Figure(
         "The chain's two domains",
@@ -79,39 +90,64 @@ FIGURES = (
 )
 
 
+PARTS = ("privacy", "trained_on", "accuracy", "board")  # of the certificate, what matters most first
+
+
 @dataclass(frozen=True)
 class Line:
     """One row of the table: whatever was published beside what was measured, and how to repeat it."""
 
     label: str
     value: str
+    spread: str
     published: str
     command: str
 
 
 def lines(root: Path) -> Iterator[tuple[str, list[Line]]]:
     """The rows of every panel, in the order of the table that the terminal shows."""
+    over_seeds = repeated(root)
 
     def line(row: Row, value: str) -> Line:
         stage = read_json(root / row.file / "run.json")["stage"]
-        return Line(row.label, value, row.published or "-", f"dvc repro {stage}")
+        metric, _, form = row.seeds.partition(":")
+        found = spread(over_seeds.get(metric, ()), form)
+        return Line(row.label, value, found, row.published, f"dvc repro {stage}")
 
     for panel, rows in groupby(values(root), key=lambda pair: pair[0].panel):
         yield panel, [line(*pair) for pair in rows]
 
 
+def self_training(root: Path) -> list[tuple[str, str, str, int, str]]:
+    """Setting, source only, after, seeds and the paper's numbers of the jobs of `+sweep=robust_table`."""
+    return [
+        (
+            row.setting,
+            robust_table.spread(row.before),
+            robust_table.spread(row.after),
+            len(row.seeds),
+            "{} → {}".format(*robust_table.PAPER[row.setting]) if row.setting in robust_table.PAPER else "",
+        )
+        for row in robust_table.rows(robust_table.read_jobs(root / "multirun/robust_table"))
+    ]
+
+
 def render(root: Path) -> str:
     """The page. Raises DataError where a result is missing."""
     template = (files("triptych.report") / "page.html.j2").read_text()
+    certificate = read_json(root / "out/hinge/chain/certificate.json")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    ablation = root / "multirun/hinge_ablation/ablation.json"
     return environment.from_string(template).render(
         data=read_json(root / "data/prepared/real/card.json"),
         panels=list(lines(root)),
-        certificate=read_json(root / "out/hinge/chain/certificate.json"),
-        ablation=read_json(ablation) if ablation.exists() else {},
+        certificate=certificate,
+        ablations={
+            path.parent.name: read_json(path) for path in sorted(root.glob("multirun/*/ablation.json"))
+        },
+        settings=self_training(root),
+        claims=[(part, certificate["claims"][part]) for part in PARTS if part in certificate["claims"]],
         figures=[(figure, figure.data(root)) for figure in FIGURES if (root / figure.path).exists()],
         words=lambda name: str(name).replace("_", " "),
         number=_number,

@@ -14,7 +14,7 @@ import subprocess
 import textwrap
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from triptych.data.files import read_json
+from triptych.tracking.system import Sample
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -181,21 +182,35 @@ def read_curves(folder: Path, *, private: bool) -> Iterator[tuple[str, float, in
                 yield from ((name, float(value), step) for name, value in row.items() if value)
 
 
-def publish(client: "MlflowClient", experiment: str, folder: Path, *, private: bool = False) -> str:
+def publish(
+    client: "MlflowClient",
+    experiment: str,
+    folder: Path,
+    *,
+    private: bool = False,
+    system: Sequence[Sample] = (),
+) -> str:
     """Make the store hold what the stage's `folder` says; returns the run's id.
 
     Reads `run.json` (stage, fingerprint, config), `metrics.json`, `*.csv` curves
-    and the pictures. Repeating it changes nothing.
+    and the pictures; `system` is what it asked of the machine. Repeating it
+    changes nothing.
     """
     info = read_json(folder / "run.json")
     run_id = open_run(client, experiment, stage=info["stage"], fingerprint=info["fingerprint"])
     with writing(client):
-        _fill(client, run_id, info, folder, private=private)
+        _fill(client, run_id, info, folder, private=private, system=system)
     return run_id
 
 
 def _fill(
-    client: "MlflowClient", run_id: str, info: Mapping[str, Any], folder: Path, *, private: bool
+    client: "MlflowClient",
+    run_id: str,
+    info: Mapping[str, Any],
+    folder: Path,
+    *,
+    private: bool,
+    system: Sequence[Sample],
 ) -> None:
     from mlflow.entities import Metric, Param
 
@@ -205,9 +220,11 @@ def _fill(
     now = int(time.time() * 1000)
     params = [Param(k, v[:6000]) for k, v in flatten(info["config"]).items() if k not in run.data.params]
     metrics = [Metric(k, v, now, 0) for k, v in flatten_metrics(read_json(folder / "metrics.json"))]
-    curves = _missing(client, run_id, read_curves(folder, private=private), now)
-    for start in range(0, len(metrics) + len(curves), 1000):
-        client.log_batch(run_id, metrics=(metrics + curves)[start : start + 1000])
+    metrics += _missing(client, run_id, read_curves(folder, private=private), now)
+    for step, sample in enumerate(system):
+        metrics += [Metric(name, value, sample.milliseconds, step) for name, value in sample.values.items()]
+    for start in range(0, len(metrics), 1000):
+        client.log_batch(run_id, metrics=metrics[start : start + 1000])
     for start in range(0, len(params), 100):
         client.log_batch(run_id, params=params[start : start + 100])
     for picture in sorted(folder.glob("*.png")):

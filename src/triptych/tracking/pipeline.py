@@ -1,4 +1,4 @@
-"""Parents in MLflow: one run for each panel's pipeline, above the runs of its stages.
+"""Parents in MLflow: one run for each panel's pipeline, or job of a sweep, above the runs of its stages.
 
 A parent belongs to one set of results: its fingerprint is a digest of its stages'
 fingerprints. A stage's result that two parents share (a cache hit) stays below
@@ -8,13 +8,14 @@ the first and is listed by both, because MLflow knows one parent a run.
 import hashlib
 import json
 import time
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from triptych.data.files import read_json
-from triptych.tracking.mlflow import flatten_metrics, open_run, writing
+from triptych.tracking.mlflow import flatten, flatten_metrics, open_run, writing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,14 +36,23 @@ class Child:
         return read_json(self.folder / "run.json")
 
 
-def publish_pipeline(client: "MlflowClient", experiment: str, name: str, children: Sequence[Child]) -> str:
+def publish_pipeline(
+    client: "MlflowClient",
+    experiment: str,
+    name: str,
+    children: Sequence[Child],
+    *,
+    tags: Mapping[str, str] | None = None,
+) -> str:
     """Make the parent of `children`, in order, and nest them below it; returns its run's id.
 
-    It carries the metrics of all stages, a later stage's before an earlier one's
-    where both have one, so that `metrics.epsilon < 10 and metrics.peak_sram <
-    320000` finds whole pipelines. Repeating it changes nothing.
+    It carries the settings and the metrics of all stages, a later stage's before
+    an earlier one's where both have one, so that `metrics.epsilon < 10 and
+    metrics.peak_sram < 320000` finds whole pipelines, and parallel coordinates
+    show settings beside results; its description links the stages. `tags` say more of
+    it. Repeating it changes nothing.
     """
-    from mlflow.entities import Metric
+    from mlflow.entities import Metric, Param
 
     marks = [child.record["fingerprint"] for child in children]
     mark = hashlib.sha256(json.dumps([name, *marks]).encode()).hexdigest()[:16]
@@ -51,17 +61,33 @@ def publish_pipeline(client: "MlflowClient", experiment: str, name: str, childre
         return parent
     now = int(time.time() * 1000)
     metrics = [Metric(key, value, now, 0) for key, value in merged(children).items()]
-    listed = json.dumps({child.record["stage"]: child.run_id for child in children})
+    params = [Param(key, value[:6000]) for key, value in _settings(children).items()]
+    tags = {**_description(client, parent, children), **(tags or {})}
     with writing(client):
+        for start in range(0, len(params), 100):
+            client.log_batch(parent, params=params[start : start + 100])
         for start in range(0, len(metrics), 1000):
             client.log_batch(parent, metrics=metrics[start : start + 1000])
-        client.set_tag(parent, CHILDREN, listed)
+        for key, value in tags.items():
+            client.set_tag(parent, key, value)
         for child in children:
             if PARENT not in client.get_run(child.run_id).data.tags:
                 client.set_tag(child.run_id, PARENT, parent)
         client.set_tag(parent, "triptych.published", "true")
         client.set_terminated(parent)
     return parent
+
+
+def _settings(children: Sequence[Child]) -> Mapping[str, str]:
+    return ChainMap(*(flatten(child.record["config"]) for child in reversed(children)))
+
+
+def _description(client: "MlflowClient", parent: str, children: Sequence[Child]) -> dict[str, str]:
+    """The runs of the stages by name, for programs, and as a list of links, for the page."""
+    where = client.get_run(parent).info.experiment_id
+    listed = {child.record["stage"]: child.run_id for child in children}
+    links = [f"- [{stage}](#/experiments/{where}/runs/{run})" for stage, run in listed.items()]
+    return {CHILDREN: json.dumps(listed), "mlflow.note.content": "\n".join(links)}
 
 
 def merged(children: Sequence[Child]) -> Mapping[str, float]:
