@@ -3,7 +3,7 @@
 Every stage publishes its own results; this repeats it for all of them, so that
 stages restored from DVC's cache, and those that ran while the store was away,
 are there too. Then it nests the stages of each panel below one parent run, and
-registers the chain's network. Repeating it changes nothing.
+registers the generator and the chain's network. Repeating it changes nothing.
 """
 
 import re
@@ -19,11 +19,11 @@ from pipelines.stage import ROOT
 from triptych.config import Config, load
 from triptych.errors import TriptychError
 from triptych.tracking import mlflow as tracking
+from triptych.tracking import registry
 from triptych.tracking.pipeline import Child, publish_pipeline
-from triptych.tracking.registry import register
 
 COMMAND = re.compile(r"\$\{read\} (\w+) .*out=(\S+)")
-CHAIN = "out/hinge/chain"
+CHAIN, GENERATOR = "out/hinge/chain", "out/private/train"
 
 
 def result_folders(root: Path) -> Iterator[Path]:
@@ -63,9 +63,11 @@ def _sync(config: Config) -> None:
         children = [Child(runs[folder], folder) for folder in folders if folder in runs]
         if children:
             publish_pipeline(client, experiment, panel, children)
+    if (private := ROOT / GENERATOR) in runs:
+        registry.register(client, runs[private], registry.generator(private))
     if (chain := ROOT / CHAIN) in runs:
         model = ROOT / "out/hinge/quantize/model.tflite"
-        register(client, runs[chain], model, chain / "certificate.json")
+        registry.register(client, runs[chain], registry.chain(model, chain / "certificate.json"))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import re
 import pytest
 import yaml
 from mlflow import MlflowClient
+from mlflow.models import Model
 
 from tests.pipelines.conftest import Checkout
 from triptych.data.files import read_json
@@ -210,6 +211,11 @@ def test_empty_store_is_filled_from_the_results(checkout: Checkout, repro: str):
     assert "hinge_measure" in {run.data.tags["triptych.stage"] for run in below}
     (version,) = client.search_model_versions("name='triptych-chain'")
     assert float(version.tags["epsilon"]) == parent.data.metrics["epsilon"]
+    (generator,) = client.search_model_versions("name='triptych-generator'")
+    assert generator.tags["epsilon"] == version.tags["epsilon"]
+    model = Model.load(client.download_artifacts(str(generator.run_id), "model", str(checkout.path.parent)))
+    assert model.signature is not None
+    assert model.signature.outputs.input_names() == ["images"]
 
 
 def test_multirun_sweeps_through_joblib(checkout: Checkout, repro: str):

@@ -12,9 +12,9 @@ from triptych.data.files import sha256, write_json
 from triptych.errors import IntegrityError
 from triptych.graph.tflite import write_tflite
 from triptych.tracking import mlflow as tracking
+from triptych.tracking import registry
 from triptych.tracking.chain import seal
 from triptych.tracking.pipeline import CHILDREN, PARENT, Child, publish_pipeline
-from triptych.tracking.registry import NAME, register
 
 EXPERIMENT = "triptych"
 
@@ -78,9 +78,9 @@ def test_network_is_registered_once_with_signature_and_certificate(client: Mlflo
     link = {"wrote": {"model.tflite": sha256(tmp_path / "model.tflite")}}
     write_json(tmp_path / "certificate.json", seal(claims, [link]))
     files = (tmp_path / "model.tflite", tmp_path / "certificate.json")
-    version = register(client, child.run_id, *files)
-    assert register(client, child.run_id, *files) == version
-    found = client.get_model_version(NAME, version)
+    version = registry.register(client, child.run_id, registry.chain(*files))
+    assert registry.register(client, child.run_id, registry.chain(*files)) == version
+    found = client.get_model_version(registry.CHAIN, version)
     assert found.run_id == child.run_id
     assert (found.tags["epsilon"], found.tags["peak_sram"]) == ("9.0", "5464")
     folder = client.download_artifacts(child.run_id, "model", str(tmp_path))
@@ -90,7 +90,7 @@ def test_network_is_registered_once_with_signature_and_certificate(client: Mlflo
     assert shape == {"dtype": "int8", "shape": (-1, *graph[graph.input].shape[1:])}
     assert (Path(folder) / "certificate.json").read_bytes() == files[1].read_bytes()
     write_json(tmp_path / "certificate.json", seal({**claims, "board": {"peak_sram": 6000}}, [link]))
-    assert register(client, child.run_id, *files) != version
+    assert registry.register(client, child.run_id, registry.chain(*files)) != version
     write_json(tmp_path / "certificate.json", seal(claims, []))
     with pytest.raises(IntegrityError, match="does not certify"):
-        register(client, child.run_id, *files)
+        registry.chain(*files)
