@@ -43,7 +43,7 @@ def claims(
             "supernet": f"{data['source_size']} samples of the generator",
             "architecture": "selected by held-out samples of the generator, within the board's limits",
             "adapted subnet": " ".join(f"the same samples {adapted}".split()),
-            "int8 ranges": "the target images without labels",
+            "int8 network": "the target images, with the labels that the adapted subnet gives them",
         },
         "accuracy": {
             "target_accuracy": measured["board_accuracy"],
