@@ -122,11 +122,11 @@ def self_training(root: Path) -> list[tuple[str, str, str, int, str]]:
     """Setting, source only, after, seeds and the paper's numbers of the jobs of `+sweep=robust_table`."""
     return [
         (
-            row.setting,
+            row.name,
             robust_table.spread(row.before),
             robust_table.spread(row.after),
             len(row.seeds),
-            "{} → {}".format(*robust_table.PAPER[row.setting]) if row.setting in robust_table.PAPER else "",
+            "{} → {}".format(*paper) if (paper := robust_table.PAPER.get(row.candidate[0])) else "",
         )
         for row in robust_table.rows(robust_table.read_jobs(root / "multirun/robust_table"))
     ]
