@@ -28,7 +28,15 @@ from triptych.data.files import read_json
 
 STAGES = (
     *("prepare", "private_warm_start", "private_train", "private_sample"),
-    *("hinge_data", "hinge_space", "hinge_supernet", "hinge_search", "hinge_adapt", "hinge_quantize"),
+    *(
+        "hinge_data",
+        "hinge_space",
+        "hinge_supernet",
+        "hinge_instructions",
+        "hinge_search",
+        "hinge_adapt",
+        "hinge_quantize",
+    ),
 )
 SWEEP = (
     *("python", "-m", "pipelines.sweep", "-m", "+sweep=pareto", "experiment=hinge/smoke"),
