@@ -74,7 +74,8 @@ def requantization(graph: Graph, op: Weighted) -> Requantization:
     source, output = quantization_of(graph, op.input), quantization_of(graph, op.output)
     channels = len(op.bias)
     multiplier, shift = _factors(op, source, output)
-    scale = np.float32(source.scale) * _weight_scale(op) / np.float32(output.scale)
+    with np.errstate(over="ignore"):  # an infinite scale is refused where it is used: single rounding
+        scale = np.float32(source.scale) * _weight_scale(op) / np.float32(output.scale)
     result = Requantization(*(np.broadcast_to(each, channels) for each in (multiplier, shift, scale)))
     largest, allowed = _largest_accumulators(op), INT32_MAX >> np.maximum(result.shift, 0)
     for channel in np.flatnonzero(largest > allowed)[:1]:
