@@ -10,6 +10,7 @@ and are then published to MLflow.
 import errno
 import logging
 import shutil
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -159,7 +160,7 @@ class Stage:
             deterministic=True,
         )
         last = folder / "last.ckpt"
-        with sound_checkpoint(last):
+        with sound_checkpoint(last), told_to_stop():
             trainer.fit(module, data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
         return trainer
 
@@ -244,6 +245,17 @@ def sound_checkpoint(path: Path) -> Iterator[None]:
             f"{path} is damaged or was not written by this program; nothing in it was run. Delete "
             f"{path.parent} to train from the start"
         ) from error
+
+
+@contextmanager
+def told_to_stop() -> Iterator[None]:
+    """End with the status of a process that SIGTERM ended, where Lightning ends with 0, a success."""
+    from pytorch_lightning.utilities.exceptions import SIGTERMException
+
+    try:
+        yield
+    except SIGTERMException:
+        sys.exit(128 + signal.SIGTERM)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,8 +29,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     return clone
 
 
-def kill_after_checkpoint(clone: Checkout, stage: str, *overrides: str) -> None:
-    """Start the stage and kill it when it has moved on from its first checkpoint."""
+def kill_after_checkpoint(
+    clone: Checkout, stage: str, *overrides: str, by: signal.Signals = signal.SIGKILL
+) -> int:
+    """Start the stage and kill it when it has moved on from its first checkpoint; its exit status."""
     command = [sys.executable, "-m", f"pipelines.{stage}", "experiment=smoke", *overrides]
     environment = {**os.environ, "PYTHONPATH": str(clone.path / "src"), "OMP_NUM_THREADS": "1"}
     job = subprocess.Popen(command, cwd=clone.path, env=environment, stderr=subprocess.DEVNULL)
@@ -39,14 +42,14 @@ def kill_after_checkpoint(clone: Checkout, stage: str, *overrides: str) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     time.sleep(0.1)
-    job.send_signal(signal.SIGKILL)
-    assert job.wait() == -signal.SIGKILL
+    job.send_signal(by)
+    return job.wait(timeout=60)
 
 
 def train(clone: Checkout, stage: str, out: Path, *, kill: bool) -> Path:
     overrides = [*LONG[stage], f"out={out}", "tracking.uri=null"]
     if kill:
-        kill_after_checkpoint(clone, stage, *overrides)
+        assert kill_after_checkpoint(clone, stage, *overrides) == -signal.SIGKILL
         assert not out.exists(), "a killed stage must not show results"
     clone.stage(stage, *overrides)
     assert not list(clone.path.glob(".ckpt/*/*")), "a finished stage leaves no checkpoints"
@@ -59,6 +62,15 @@ def test_killed_classifier_training_ends_bit_identical(prepared: Checkout, tmp_p
     resumed = train(prepared, "reference", tmp_path / "resumed", kill=True)
     for name in ("classifier.safetensors", "private_curves.csv", "metrics.json", "run.json"):
         assert sha256(whole / name) == sha256(resumed / name), name
+
+
+def test_terminated_training_says_that_it_did_not_finish(prepared: Checkout, tmp_path: Path):
+    """A shell must not go on as after a success; Lightning itself ends with status 0 on SIGTERM."""
+    overrides = [*LONG["reference"], f"out={tmp_path / 'out'}", "tracking.uri=null"]
+    status = kill_after_checkpoint(prepared, "reference", *overrides, by=signal.SIGTERM)
+    assert status == 128 + signal.SIGTERM
+    assert not (tmp_path / "out").exists()
+    shutil.rmtree(prepared.path / ".ckpt")
 
 
 def test_killed_private_training_pays_its_steps_again(prepared: Checkout, tmp_path: Path):
