@@ -52,6 +52,14 @@ def test_large_factors_shrink_the_allowed_accumulator():
         requantization(graph, stem)
 
 
+def test_scales_beyond_float32_are_refused():
+    """An infinite factor times an accumulator of zero is no number: a dead channel would answer anything."""
+    graph, stem = with_stem(weight_scale=np.full(8, 3e38, np.float32), bias=np.zeros(8, np.int32))
+    tensors = {**graph.tensors, stem.output: replace(graph[stem.output], quantization=Quantization(1e-30, 0))}
+    with pytest.raises(UnsupportedError, match="lie further apart than float32 holds"):
+        requantization(replace(graph, tensors=tensors), stem)
+
+
 def test_sums_finer_than_the_headroom_are_refused():
     """TFLite's Add has 20 bits of headroom and no factor above one."""
     graph = example_graph()

@@ -70,12 +70,17 @@ def clamp_range(activation: Activation, output: Quantization) -> tuple[int, int]
 
 
 def requantization(graph: Graph, op: Weighted) -> Requantization:
-    """Multipliers and shifts of `op`. Raises UnsupportedError where an accumulator could overflow."""
+    """Multipliers and shifts of `op`. Raises UnsupportedError where accumulator or scale could overflow."""
     source, output = quantization_of(graph, op.input), quantization_of(graph, op.output)
     channels = len(op.bias)
     multiplier, shift = _factors(op, source, output)
-    with np.errstate(over="ignore"):  # an infinite scale is refused where it is used: single rounding
+    with np.errstate(over="ignore"):
         scale = np.float32(source.scale) * _weight_scale(op) / np.float32(output.scale)
+    if not np.isfinite(scale).all():
+        raise UnsupportedError(
+            f"operator {op.name!r}: scale {source.scale} of {op.input!r} and {output.scale} of {op.output!r} "
+            "lie further apart than float32 holds; rescale the layer"
+        )
     result = Requantization(*(np.broadcast_to(each, channels) for each in (multiplier, shift, scale)))
     largest, allowed = _largest_accumulators(op), INT32_MAX >> np.maximum(result.shift, 0)
     for channel in np.flatnonzero(largest > allowed)[:1]:
