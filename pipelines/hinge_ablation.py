@@ -8,22 +8,16 @@ reports it as float and with quantization after training alone, too; jobs that
 differ in self-training alone share what comes before.
 """
 
-import sys
 from pathlib import Path
 from typing import Any
 
-import hydra
 from filelock import FileLock
-from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from pipelines.jobs import run_stages
-from pipelines.stage import ROOT
-from triptych.config import load
+from pipelines.jobs import job_app, run_stages
+from triptych.config import Config
 from triptych.data.files import write_json
-from triptych.errors import TriptychError
 from triptych.report.waterfall import draw, read_jobs, summarise
 
 CHAIN = tuple(
@@ -33,22 +27,15 @@ INSTEAD = {"synthetic": {}, "real": {"out/private/synthetic": "data/prepared/rea
 REPORTED = ("subnet_accuracy", "post_training_accuracy", "int8_accuracy")
 
 
-@hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")
-def main(values: DictConfig) -> None:
-    try:
-        config = load(values)
-        job = Path(HydraConfig.get().runtime.output_dir)
-        hinge = config.hinge
-        root = job.parent / f"chain-{hinge.source}-{config.seed}"
-        root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / ".lock"):
-            metrics = run_stages(CHAIN, config, root, instead=INSTEAD[hinge.source])
-        settings = {"source": hinge.source, "self_training": hinge.self_training, "seed": config.seed}
-        write_json(job / "metrics.json", {**settings, **{name: metrics[name] for name in REPORTED}})
-    except TriptychError as error:
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            raise
-        sys.exit(f"error: {error}")
+@job_app
+def main(config: Config, job: Path) -> None:
+    hinge = config.hinge
+    root = job.parent / f"chain-{hinge.source}-{config.seed}"
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / ".lock"):
+        metrics = run_stages(CHAIN, config, root, instead=INSTEAD[hinge.source])
+    settings = {"source": hinge.source, "self_training": hinge.self_training, "seed": config.seed}
+    write_json(job / "metrics.json", {**settings, **{name: metrics[name] for name in REPORTED}})
 
 
 class Waterfall(Callback):

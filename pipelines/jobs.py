@@ -4,20 +4,44 @@ A job's folder is laid out as a checkout. What its stages read and do not make
 themselves is linked from the real one, so run the pipeline once before.
 """
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import hydra
 import yaml
 from filelock import FileLock
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
 
 from pipelines.stage import ROOT, Stage, function_of, run_and_publish, run_stage
-from triptych.config import Config
+from triptych.config import Config, load
 from triptych.config.hinge import CHANNELS
 from triptych.data.files import read_json
-from triptych.errors import ConfigError
+from triptych.errors import ConfigError, TriptychError
 from triptych.tracking.fingerprint import read_declaration
+
+
+def job_app(function: Callable[[Config, Path], Any]) -> Callable[[], Any]:
+    """Make a function of a config and the job's folder a Hydra app on `conf/`.
+
+    An error is one line; in a multirun it is raised, so that the sweep shows which job it was.
+    """
+
+    @hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")
+    def app(values: DictConfig) -> Any:  # noqa: ANN401  # what the sweeper is told
+        try:
+            config = load(values)
+            return function(config, Path(config.out or HydraConfig.get().runtime.output_dir).resolve())
+        except TriptychError as error:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                raise
+            sys.exit(f"error: {error}")
+
+    return app
 
 
 def run_stages(

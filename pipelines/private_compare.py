@@ -11,11 +11,6 @@ already lie under `inputs` with the same fingerprint are used, not made again.
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig
-
 from pipelines import (
     prepare,
     private_evaluate,
@@ -24,10 +19,11 @@ from pipelines import (
     private_warm_start,
     reference,
 )
+from pipelines.jobs import job_app
 from pipelines.stage import ROOT, function_of, run_and_publish
-from triptych.config import Config, load
+from triptych.config import Config
 from triptych.data.files import read_json
-from triptych.errors import DataError, TriptychError
+from triptych.errors import DataError
 from triptych.tracking.fingerprint import dependency_digests, fingerprint, read_declaration
 
 CHAIN = {  # stage: its folder below the root
@@ -71,15 +67,7 @@ def run_chain(config: Config, root: Path) -> None:
         run_and_publish(name, function_of(name), replace(config, inputs=str(root)), root / folder)
 
 
-@hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")
-def main(values: DictConfig) -> None:
-    config = load(values)
-    try:
-        run_chain(config, Path(config.out or HydraConfig.get().runtime.output_dir).resolve())
-    except TriptychError as error:
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            raise
-        raise SystemExit(f"error: {error}") from None
+main = job_app(run_chain)
 
 
 if __name__ == "__main__":

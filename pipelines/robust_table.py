@@ -7,38 +7,26 @@ when it has finished. A sweep that breaks off goes on where it was.
 """
 
 import shutil
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from pipelines.jobs import prepared, run_stages
-from pipelines.stage import ROOT
-from triptych.config import Config, load
+from pipelines.jobs import job_app, prepared, run_stages
+from triptych.config import Config
 from triptych.data.files import write_json
-from triptych.errors import TriptychError
 
 STAGES = ("robust_shift", "robust_source", "robust_adapt", "robust_diagnose")
 COMMON = ("experiment=", "seed=", "+sweep=", "robust.rivals=")  # overrides that name no setting of their own
 
 
-@hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")
-def main(values: DictConfig) -> None:
-    try:
-        config = load(values)
-        job = Path(HydraConfig.get().runtime.output_dir)
-        if not (job / "metrics.json").exists():
-            run_job(config, job, HydraConfig.get().runtime.choices["experiment"])
-    except TriptychError as error:
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            raise
-        sys.exit(f"error: {error}")
+@job_app
+def main(config: Config, job: Path) -> None:
+    if not (job / "metrics.json").exists():
+        run_job(config, job, HydraConfig.get().runtime.choices["experiment"])
 
 
 def run_job(config: Config, job: Path, name: str) -> None:

@@ -8,37 +8,24 @@ that are up to date are not run again. At the end `sweep.csv` has one row a job.
 
 import csv
 import io
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from pipelines.jobs import command_of, run_stages
-from pipelines.stage import ROOT
-from triptych.config import Config, load
+from pipelines.jobs import command_of, job_app, run_stages
+from triptych.config import Config
 from triptych.data.files import read_json, write_atomic, write_json
-from triptych.errors import ConfigError, TriptychError
+from triptych.errors import ConfigError
 from triptych.tracking import mlflow as tracking
 from triptych.tracking.pipeline import Child, publish_pipeline
 
 
-@hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")
-def main(values: DictConfig) -> tuple[float, ...]:
-    try:
-        return _run(load(values), Path(HydraConfig.get().runtime.output_dir))
-    except TriptychError as error:
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            raise
-        sys.exit(f"error: {error}")
-
-
-def _run(config: Config, job: Path) -> tuple[float, ...]:
+@job_app
+def main(config: Config, job: Path) -> tuple[float, ...]:
     sweep = config.sweep
     if not sweep.stages:
         raise ConfigError("sweep.stages=[] names no stage; choose a sweep of conf/sweep, as +sweep=boards")

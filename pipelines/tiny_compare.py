@@ -8,21 +8,16 @@ and lowers each to int8 without further training. A job that was killed goes on:
 finished stages and networks are not run again, a supernet continues within its phase.
 """
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from pipelines.jobs import prepared, run_stages
-from pipelines.stage import ROOT
-from triptych.config import Config, load
+from pipelines.jobs import job_app, prepared, run_stages
+from triptych.config import Config
 from triptych.data.files import read_json, write_json
-from triptych.errors import TriptychError
 
 if TYPE_CHECKING:
     from triptych.data.prepared import Split
@@ -33,17 +28,10 @@ if TYPE_CHECKING:
 CHAIN = ("tiny_space", "tiny_supernet", "tiny_instructions", "tiny_search")
 
 
-@hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")
-def main(values: DictConfig) -> None:
-    try:
-        config = load(values)
-        job = Path(HydraConfig.get().runtime.output_dir)
-        if not (job / "comparison.json").exists():
-            compare(config, job, HydraConfig.get().runtime.choices["experiment"])
-    except TriptychError as error:
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            raise
-        sys.exit(f"error: {error}")
+@job_app
+def main(config: Config, job: Path) -> None:
+    if not (job / "comparison.json").exists():
+        compare(config, job, HydraConfig.get().runtime.choices["experiment"])
 
 
 def compare(config: Config, job: Path, name: str) -> None:

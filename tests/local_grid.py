@@ -39,16 +39,16 @@ class LocalGrid(Grid):
     def set_run(self, run: Run) -> None: ...
 
     def create_message(self, *args: object, **kwargs: object) -> Message:
-        raise NotImplementedError
+        raise AssertionError("the server uses send_and_receive alone")
 
     def get_node_ids(self) -> Iterable[int]:
         return list(self.contexts)
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        raise NotImplementedError
+        raise AssertionError("the server uses send_and_receive alone")
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        raise NotImplementedError
+        raise AssertionError("the server uses send_and_receive alone")
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
