@@ -11,7 +11,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from triptych.config.data import DataConfig
 from triptych.config.private import DiscriminatorConfig, GeneratorConfig
-from triptych.private.ensemble import MLPEnsemble, build_ensemble
+from triptych.private.ensemble import MLPEnsemble, build_ensemble, pooled
 from triptych.private.generators import Generator
 from triptych.private.losses import discriminator_loss, gradient_penalty
 from triptych.private.stacked import StackedConv2d, StackedLinear, spectral_norm
@@ -66,6 +66,48 @@ def test_the_resnet_is_spectral_normalised_throughout():
     layers = [m for m in generator.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     assert len(layers) == 11
     assert all(is_parametrized(layer, "weight") for layer in layers)
+
+
+def test_an_enlarged_image_is_the_drawn_one_interpolated():
+    """torch.nn.functional.interpolate is the witness, edges included."""
+    torch.manual_seed(0)
+    generator = Generator(replace(generator_config("mlp", 4), upsample=2), MNIST)
+    assert size(generator) == 20 * 4 + 4 + 4 * 4 + 4 + 4 * 196 + 196
+    generator.body = nn.Sequential(nn.Linear(20, 196))
+    codes, labels = generator.draw_latent(3), torch.tensor([0, 4, 9])
+    drawn = generator.body(torch.cat([codes, F.one_hot(labels, 10)], dim=1)).sigmoid().reshape(3, 1, 14, 14)
+    enlarged = F.interpolate(drawn, scale_factor=2, mode="bilinear")
+    torch.testing.assert_close(generator(codes, labels), enlarged)
+
+
+def test_discriminators_see_means_of_neighbouring_pixels():
+    """Whatever axes lead; a window over other axes would mix images, and with them shards."""
+    images = torch.arange(2 * 3 * 1 * 4 * 6, dtype=torch.float32).reshape(2, 3, 1, 4, 6)
+    means = images.reshape(2, 3, 1, 2, 2, 3, 2).mean((4, 6))
+    assert torch.equal(pooled(images, 2), means)
+    assert torch.equal(pooled(images[0], 2), means[0])
+    assert pooled(images, 1) is images
+
+
+def test_the_label_scale_is_that_of_the_weights_on_the_label():
+    """A plain discriminator with larger weights on labels has the same scores and slopes on pixels."""
+    torch.manual_seed(0)
+    config = discriminator_config("mlp", 8)
+    plain, scaled = (build_ensemble(3, c, DIGITS) for c in (config, replace(config, label_scale=15.0)))
+    scaled.load_state_dict(plain.state_dict())
+    assert isinstance(plain, MLPEnsemble)
+    first = plain.layers[0]
+    assert isinstance(first, StackedLinear)
+    with torch.no_grad():
+        first.weight[:, 64:] *= 15
+    images, labels = torch.rand(3, 2, 1, 8, 8, requires_grad=True), torch.arange(6).reshape(3, 2)
+    slopes = []
+    for ensemble in (plain, scaled):
+        scores = ensemble(images, labels)
+        slopes.append((scores, *torch.autograd.grad(scores.sum(), images)))
+    torch.testing.assert_close(slopes[0], slopes[1])
+    unlabelled = torch.autograd.grad(scaled(images, labels.flip(0)).sum(), images)[0]
+    assert not torch.allclose(unlabelled, slopes[1][1])
 
 
 def test_stacked_linear_is_one_linear_a_member():

@@ -25,6 +25,7 @@ from triptych.privacy.ledger import Ledger
 from triptych.privacy.noise import SeededSource
 from triptych.private.batches import ShardDataModule, StepBatches
 from triptych.private.budget import affordable_steps, check_devices, terms
+from triptych.private.ensemble import pooled
 from triptych.private.module import GSWGAN
 from triptych.private.release import Releaser, labels_seen
 from triptych.private.sampling import draw_samples
@@ -51,6 +52,7 @@ CONFIG = PrivateConfig(
 )
 INDEPENDENT, SHARED = replace(CONFIG, release="independent"), replace(CONFIG, release="shared")
 CONV = replace(CONFIG, discriminator=replace(CONFIG.discriminator, kind="conv", width=2))
+POOLED = replace(CONFIG, discriminator=replace(CONFIG.discriminator, pool=2, label_scale=15.0))
 
 
 @pytest.fixture
@@ -115,7 +117,7 @@ def changed_members(first, second):
     return {j for a, b in states for j in range(len(a)) if not torch.equal(a[j], b[j])}
 
 
-@pytest.mark.parametrize("config", [CONFIG, CONV], ids=["mlp", "conv"])
+@pytest.mark.parametrize("config", [CONFIG, CONV, POOLED], ids=["mlp", "conv", "pooled"])
 def test_one_record_changes_one_discriminator_of_the_warm_start(records, config):
     """A statistic shared between members would put a record into more than one block."""
     trained = []
@@ -126,7 +128,7 @@ def test_one_record_changes_one_discriminator_of_the_warm_start(records, config)
     assert changed_members(*trained) == {int(np.nonzero((shards == 7).any(1))[0][0])}
 
 
-@pytest.mark.parametrize("config", [CONFIG, CONV], ids=["mlp", "conv"])
+@pytest.mark.parametrize("config", [CONFIG, CONV, POOLED], ids=["mlp", "conv", "pooled"])
 def test_one_record_changes_one_discriminator_of_the_main_loop(records, config, gswgan):
     """With the generator held still: what a record does must stay in its shard until the release."""
     trained = [
@@ -186,8 +188,8 @@ class Silence:
 
 @pytest.mark.parametrize(
     ("config", "drawn_for"),
-    [(CONFIG, range(5)), (INDEPENDENT, [2]), (SHARED, range(5))],
-    ids=["full", "independent", "shared"],
+    [(CONFIG, range(5)), (INDEPENDENT, [2]), (SHARED, range(5)), (POOLED, range(5))],
+    ids=["full", "independent", "shared", "pooled"],
 )
 def test_a_hostile_discriminator_moves_the_release_no_further_than_accounted(
     records, config, drawn_for, gswgan
@@ -195,7 +197,7 @@ def test_a_hostile_discriminator_moves_the_release_no_further_than_accounted(
     """End to end through the door: the change of the released sum is at most the certified sensitivity."""
     module = gswgan(records, config)
     door = replace(module.releaser, source=Silence(), seen=torch.ones(6, 10, dtype=torch.bool))
-    fake, labels = torch.rand(5, 1, 8, 8), torch.arange(5)
+    fake, labels = pooled(torch.rand(5, 1, 8, 8), config.discriminator.pool), torch.arange(5)
     hostile = 0 if config.release == "shared" else 2  # whom Silence draws for all rows, or for row 2
     before = door(module.ensemble, fake, labels, step=0)
     with torch.no_grad():
@@ -219,6 +221,28 @@ def test_the_full_release_is_the_mean_of_clipped_blocks(records, gswgan):
     loss = -module.ensemble(fake.expand(6, -1, -1, -1, -1), labels.expand(6, -1)).mean(0).sum()
     (plain,) = torch.autograd.grad(loss, fake)
     assert torch.allclose(released, plain, atol=1e-6)
+
+
+def test_the_gradient_of_what_is_seen_reaches_every_pixel(records, gswgan):
+    """Without clip and noise the generator's gradient is that of a plain GAN on smaller images."""
+    config = replace(POOLED, clip_norm=1e6)
+    module = gswgan(records, config)
+    module.releaser = replace(module.releaser, source=Silence(), seen=torch.ones(6, 10, dtype=torch.bool))
+    module.manual_backward = lambda loss, gradient: loss.backward(gradient)
+    module.optimizers = lambda: [torch.optim.SGD(module.generator.parameters(), 0.0)]
+    torch.manual_seed(2)
+    module.train_generator()
+    torch.manual_seed(2)
+    labels = torch.randint(10, (5,))
+    fake = module.generator(module.generator.draw_latent(5), labels)
+    small = fake.reshape(5, 1, 4, 2, 4, 2).mean((3, 5))
+    loss = -module.ensemble(small.expand(6, -1, -1, -1, -1), labels.expand(6, -1)).mean()
+    for parameter, plain in zip(
+        module.generator.parameters(),
+        torch.autograd.grad(loss, list(module.generator.parameters())),
+        strict=True,
+    ):
+        torch.testing.assert_close(parameter.grad, plain, rtol=1e-4, atol=1e-9)
 
 
 def test_discriminators_abstain_on_labels_they_never_saw(records, gswgan):

@@ -53,6 +53,15 @@ def test_a_sound_configuration_passes():
         ),
         ({"clip_norm": 0.0}, r"clip_norm=0\.0 must be above 0"),
         ({"discriminator": replace(CONFIG.discriminator, chunk=0)}, "discriminator.chunk=0 must be above 0"),
+        ({"discriminator": replace(CONFIG.discriminator, pool=0)}, "discriminator.pool=0 must be above 0"),
+        (
+            {"discriminator": replace(CONFIG.discriminator, kind="conv", label_scale=15.0)},
+            r"label_scale=15\.0 needs kind=mlp, not conv; set 1",
+        ),
+        (
+            {"generator": replace(CONFIG.generator, kind="resnet", upsample=2)},
+            "upsample=2 needs kind=mlp, not resnet; set 1",
+        ),
         ({"classifier": replace(CONFIG.classifier, decay_epoch=1)}, "decay_epoch=1 must lie between 0 and"),
         ({"release": "one"}, "release=one is unknown; choose one of full, independent, shared"),
         ({"accountant": "prv"}, "accountant=prv has no theorem for private.release=full"),
@@ -76,6 +85,18 @@ def test_impossible_values_are_refused(change, message):
         ({"discriminators": 720}, "batch_size=6 exceeds the 2 images"),
         ({"generator": replace(CONFIG.generator, kind="dcgan")}, "dcgan makes 28x28 images"),
         ({"discriminator": replace(CONFIG.discriminator, trained=7)}, "trained=7 must divide"),
+        (
+            {"discriminator": replace(CONFIG.discriminator, pool=3)},
+            "pool=3 does not divide data.image_size=8",
+        ),
+        (
+            {"generator": replace(CONFIG.generator, upsample=5)},
+            "upsample=5 does not divide data.image_size=8",
+        ),
+        (
+            {"discriminator": replace(CONFIG.discriminator, pool=2), "method": "fed_gswgan"},
+            "pool=2 must be 1 with private.method=fed_gswgan",
+        ),
     ],
 )
 def test_values_that_contradict_the_data_are_refused(change, message):

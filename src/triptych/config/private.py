@@ -28,11 +28,16 @@ class GeneratorConfig:
     latent_size: int = 10
     learning_rate: float = MISSING
     average: float = MISSING  # decay of the moving average of its weights
+    upsample: int = 1  # mlp: it draws a smaller image, enlarged this many times without a parameter
 
     def check(self) -> None:
         choice("private.generator.kind", self.kind, ("mlp", "resnet", "dcgan"))
         choice("private.generator.latent", self.latent, ("bernoulli", "normal"))
-        for key in ("width", "latent_size", "learning_rate"):
+        require(
+            self.upsample == 1 or self.kind == "mlp",
+            f"private.generator.upsample={self.upsample} needs kind=mlp, not {self.kind}; set 1",
+        )
+        for key in ("width", "latent_size", "learning_rate", "upsample"):
             positive(f"private.generator.{key}", getattr(self, key))
         require(0 <= self.average < 1, f"private.generator.average={self.average} must be in [0, 1)")
 
@@ -49,11 +54,17 @@ class DiscriminatorConfig:
     drift: float = 0.001
     chunk: int | None = None  # how many are computed at once, to save memory; null: all
     trained: int | None = None  # how many train at a step, in public rotation; null: all
+    label_scale: float = 1.0  # of the one-hot label beside the pixels; mlp only
+    pool: int = 1  # they see means of pool x pool pixels, so that a release has pool**2 times fewer values
 
     def check(self) -> None:
         choice("private.discriminator.kind", self.kind, ("mlp", "conv"))
-        for key in ("width", "batch_size", "learning_rate"):
+        for key in ("width", "batch_size", "learning_rate", "label_scale", "pool"):
             positive(f"private.discriminator.{key}", getattr(self, key))
+        require(
+            self.label_scale == 1 or self.kind == "mlp",
+            f"private.discriminator.label_scale={self.label_scale} needs kind=mlp, not {self.kind}; set 1",
+        )
         for key in ("chunk", "trained"):
             value = getattr(self, key)
             require(
@@ -179,6 +190,7 @@ class PrivateConfig:
 
     def check_data(self, data: DataConfig) -> None:
         """Raise ConfigError where the data set and these values exclude each other."""
+        self._check_factors(data)
         if self.method in FEDERATED:
             own = getattr(self, self.method)
             own.check_data(f"private.{self.method}", data)
@@ -200,6 +212,22 @@ class PrivateConfig:
         )
         self._check_delta("record", "data.train_size", data.train_size)
         self._check_generator(data)
+
+    def _check_factors(self, data: DataConfig) -> None:
+        """Scales must divide the image, and clients are asked about whole pixels."""
+        require(
+            self.discriminator.pool == 1 or self.method not in FEDERATED,
+            f"private.discriminator.pool={self.discriminator.pool} must be 1 with private.method="
+            f"{self.method}: its clients judge images as they are",
+        )
+        for key, factor in (
+            ("generator.upsample", self.generator.upsample),
+            ("discriminator.pool", self.discriminator.pool),
+        ):
+            require(
+                data.image_size % factor == 0,
+                f"private.{key}={factor} does not divide data.image_size={data.image_size}",
+            )
 
     def _check_delta(self, whose: str, key: str, size: int) -> None:
         require(

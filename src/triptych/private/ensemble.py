@@ -20,13 +20,24 @@ Labels = Int[Tensor, "members batch"]
 Scores = Float[Tensor, "members batch"]
 
 
+def pooled(images: Float[Tensor, "*lead h w"], size: int) -> Float[Tensor, "*lead _ _"]:
+    """Means of `size` x `size` pixels: what discriminators see of images.
+
+    A fixed public map. The release is the gradient of what is seen, so it has
+    fewer values and with them less noise; autograd carries it on to the pixels.
+    """
+    if size == 1:
+        return images
+    return F.avg_pool2d(images.flatten(0, -4), size).unflatten(0, images.shape[:-3])
+
+
 class MLPEnsemble(nn.Module):
     """Two hidden layers on pixels and one-hot label; for images of a few pixels."""
 
     def __init__(self, members: int, config: DiscriminatorConfig, data: DataConfig) -> None:
         super().__init__()
-        self.classes = data.classes
-        inputs = data.channels * data.image_size**2 + data.classes
+        self.classes, self.label_scale = data.classes, config.label_scale
+        inputs = data.channels * (data.image_size // config.pool) ** 2 + data.classes
         self.layers = nn.Sequential(
             StackedLinear(members, inputs, config.width),
             nn.ReLU(),
@@ -36,7 +47,7 @@ class MLPEnsemble(nn.Module):
         )
 
     def forward(self, images: Images, labels: Labels) -> Scores:
-        onehot = F.one_hot(labels, self.classes).to(images.dtype)
+        onehot = self.label_scale * F.one_hot(labels, self.classes).to(images.dtype)
         return self.layers(torch.cat([images.flatten(2), onehot], dim=2)).squeeze(2)
 
 
@@ -54,7 +65,7 @@ class ConvEnsemble(nn.Module):
         self.convolutions = nn.ModuleList(
             spectral_norm(StackedConv2d(members, a, b, kernel_size=5, stride=2)) for a, b in pairwise(widths)
         )
-        side = -(-data.image_size // 8)
+        side = -(-(data.image_size // config.pool) // 8)
         features = widths[-1] * side**2
         self.head = spectral_norm(StackedLinear(members, features, 1))
         self.embedding = spectral_norm(StackedLinear(members, data.classes, features, bias=False))

@@ -19,12 +19,16 @@ START = 4  # side of the first feature map
 
 
 class Generator(nn.Module):
-    """What all kinds share: the latent code, the label and the range of pixels."""
+    """What all kinds share: the latent code, the label, the range of pixels and the size."""
+
+    enlarge: Tensor | None
 
     def __init__(self, config: GeneratorConfig, data: DataConfig) -> None:
         super().__init__()
         self.classes, self.latent_size, self.latent = data.classes, config.latent_size, config.latent
-        self.shape = (data.channels, data.image_size, data.image_size)
+        side = data.image_size // config.upsample
+        self.drawn = (data.channels, side, side)
+        self.register_buffer("enlarge", _enlarging(side, config.upsample), persistent=False)
         self.body = BODIES[config.kind](config, data)
 
     def draw_latent(self, *shape: int) -> Float[Tensor, "... latent"]:
@@ -35,7 +39,15 @@ class Generator(nn.Module):
         self, latent: Float[Tensor, "batch latent"], labels: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch channels height width"]:
         code = torch.cat([latent, F.one_hot(labels, self.classes).to(latent.dtype)], dim=1)
-        return torch.sigmoid(self.body(code)).reshape(-1, *self.shape)
+        drawn = torch.sigmoid(self.body(code)).reshape(-1, *self.drawn)
+        return drawn if self.enlarge is None else self.enlarge @ drawn @ self.enlarge.T
+
+
+def _enlarging(side: int, factor: int) -> Float[Tensor, "large small"] | None:
+    """The matrix that interpolates a line of `side` pixels linearly to `factor` times as many; None for 1."""
+    if factor == 1:
+        return None
+    return F.interpolate(torch.eye(side)[None], scale_factor=factor, mode="linear")[0].T
 
 
 def draw_latent(kind: str, *shape: int, device: torch.device | None = None) -> Float[Tensor, "..."]:
@@ -84,7 +96,7 @@ class UpBlock(nn.Module):
 
 
 def _mlp(config: GeneratorConfig, data: DataConfig) -> nn.Sequential:
-    pixels = data.channels * data.image_size**2
+    pixels = data.channels * (data.image_size // config.upsample) ** 2
     return nn.Sequential(
         nn.Linear(config.latent_size + data.classes, config.width),
         nn.ReLU(),

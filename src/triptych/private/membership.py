@@ -29,7 +29,7 @@ from triptych.privacy.ledger import Ledger
 from triptych.privacy.noise import random_source
 from triptych.private.batches import ShardDataModule, StepBatches
 from triptych.private.budget import terms
-from triptych.private.ensemble import Ensemble
+from triptych.private.ensemble import Ensemble, pooled
 from triptych.private.generators import Generator
 from triptych.private.release import Releaser, labels_seen
 from triptych.private.warm_start import BETAS, WarmStart
@@ -118,7 +118,7 @@ def _train(generator: Generator, ensemble: Ensemble, releaser: Releaser) -> None
     optimizer = Adam(generator.parameters(), config.generator.learning_rate, BETAS)
     for step in range(config.steps):
         labels = torch.randint(generator.classes, (config.rows,))
-        fake = generator(generator.draw_latent(len(labels)), labels)
+        fake = pooled(generator(generator.draw_latent(len(labels)), labels), config.discriminator.pool)
         gradient = releaser(ensemble, fake.detach(), labels, step=step)
         optimizer.zero_grad()
         fake.backward(gradient / len(labels))

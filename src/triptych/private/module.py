@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from triptych.config.data import DataConfig
 from triptych.config.private import PrivateConfig
 from triptych.private.batches import Batch
-from triptych.private.ensemble import Images, Labels, build_ensemble
+from triptych.private.ensemble import Images, Labels, build_ensemble, pooled
 from triptych.private.generators import Generator
 from triptych.private.losses import discriminator_loss
 from triptych.private.members import offset, rotation, within
@@ -75,7 +75,7 @@ class GSWGAN(Sharded):
             at = offset(judge, turn)
             fake = self.imitate(codes[at], labels[at])
             loss, distance = discriminator_loss(
-                judge, real[at] / 255, fake, labels[at], mix=mix[at], settings=settings
+                judge, pooled(real[at] / 255, settings.pool), fake, labels[at], mix=mix[at], settings=settings
             )
             descend(optimizer, loss.sum())
             distances.append(distance)
@@ -84,14 +84,16 @@ class GSWGAN(Sharded):
 
     @torch.no_grad()
     def imitate(self, codes: Float[Tensor, "members batch latent"], labels: Labels) -> Images:
-        """Fakes with the shards' own labels: they stay inside their shards."""
-        return self.generator(codes.flatten(0, 1), labels.flatten()).unflatten(0, labels.shape)
+        """What is seen of fakes with the shards' own labels: they stay inside their shards."""
+        fake = self.generator(codes.flatten(0, 1), labels.flatten()).unflatten(0, labels.shape)
+        return pooled(fake, self.config.discriminator.pool)
 
     def train_generator(self) -> None:
         """One step along the released gradient."""
         optimizer = cast("list[LightningOptimizer]", self.optimizers())[0]
         labels = torch.randint(self.classes, (self.config.rows,), device=self.device)
         fake = self.generator(self.generator.draw_latent(len(labels)), labels)
+        fake = pooled(fake, self.config.discriminator.pool)
         gradient = self.releaser(self.ensemble, fake.detach(), labels, step=int(self.steps_taken))
         optimizer.zero_grad()
         self.manual_backward(fake, gradient=gradient / len(labels))

@@ -5,6 +5,7 @@ all would carry every shard into every discriminator, and replacing one record
 would then change more than one block of a release.
 """
 
+import math
 from typing import cast
 
 import torch
@@ -17,7 +18,7 @@ from torch.optim import Adam
 from triptych.config.data import DataConfig
 from triptych.config.private import PrivateConfig
 from triptych.private.batches import Batch
-from triptych.private.ensemble import Images, Labels, build_ensemble
+from triptych.private.ensemble import Images, Labels, build_ensemble, pooled
 from triptych.private.generators import draw_latent
 from triptych.private.losses import discriminator_loss
 from triptych.private.members import Part
@@ -41,14 +42,15 @@ def descend(optimizer: torch.optim.Optimizer | LightningOptimizer, loss: Tensor)
 
 
 class ThrowAwayGenerators(nn.Module):
-    """One small conditional generator a discriminator, stacked."""
+    """One small conditional generator a discriminator, stacked; it draws what a discriminator sees."""
 
     def __init__(self, members: int, config: PrivateConfig, data: DataConfig) -> None:
         super().__init__()
         self.latent, self.latent_size = config.generator.latent, config.generator.latent_size
         self.classes = data.classes
-        self.shape = (data.channels, data.image_size, data.image_size)
-        width, pixels = config.warm_start.width, data.channels * data.image_size**2
+        side = data.image_size // config.discriminator.pool
+        self.shape = (data.channels, side, side)
+        width, pixels = config.warm_start.width, math.prod(self.shape)
         self.layers = nn.Sequential(
             StackedLinear(members, self.latent_size + data.classes, width),
             nn.ReLU(),
@@ -102,7 +104,7 @@ class WarmStart(Sharded):
                 fake = forger(codes[at], labels[at])
             loss, distance = discriminator_loss(
                 judge,
-                images[at] / 255,
+                pooled(images[at] / 255, self.config.discriminator.pool),
                 fake,
                 labels[at],
                 mix=mix[at],
