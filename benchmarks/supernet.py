@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from triptych.graph.ops import padding_of
 from triptych.tiny.arch import ArchConfig, SearchSpace
-from triptych.tiny.fused import EPSILON
+from triptych.tiny.compiled import EPSILON
 from triptych.tiny.supernet import Supernet
 from triptych.tiny.topology import Layer, topology
 from triptych.tiny.zoo import published_space

@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from triptych.tiny.compiled import EPSILON, depthwise_gradient
 from triptych.tiny.elastic import elastic_conv
-from triptych.tiny.fused import EPSILON, depthwise_gradient, fused_layer
+from triptych.tiny.fused import fused_layer
 from triptych.tiny.topology import Layer
 
 LAYERS = [
@@ -14,6 +15,11 @@ LAYERS = [
     Layer("expand", "conv", 16, 48),
     Layer("project", "conv", 48, 24, activation="none"),
     *(Layer(f"dw{k}s{s}", "depthwise", 24, 24, k, s) for k in (3, 5, 7) for s in (1, 2)),
+]
+WIDTHS = [(8, 24), (16, 48), (24, 40), (40, 16)]  # of expansions: one vector of columns or two, and both
+CASES = [
+    *((layer, size) for layer in LAYERS for size in (1, 5, 8, 9)),
+    *((Layer(f"expand{n}to{m}", "conv", n, m), 19) for n, m in WIDTHS),  # 2,166 pixels: in one pass
 ]
 
 
@@ -24,8 +30,7 @@ def plain(x: Tensor, weight: Tensor, gain: Tensor, bias: Tensor, layer: Layer) -
     return F.relu6(y) if layer.activation == "relu6" else y
 
 
-@pytest.mark.parametrize("size", [1, 5, 8, 9])
-@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
+@pytest.mark.parametrize(("layer", "size"), CASES, ids=lambda case: getattr(case, "name", str(case)))
 def test_values_and_gradients_are_those_of_the_operators(layer: Layer, size: int):
     """In double precision, from larger shared weights, where the image is smaller than the kernel too."""
     rng = torch.Generator().manual_seed(0)
@@ -71,3 +76,17 @@ def test_the_kernel_takes_any_multiple_of_eight_channels(channels: int):
     slope = torch.randn(y.shape, generator=rng).contiguous(memory_format=torch.channels_last)
     y.backward(slope)
     torch.testing.assert_close(depthwise_gradient(x, slope, 5, 1, 2), weight.grad, rtol=1e-4, atol=1e-4)
+
+
+def test_what_two_channels_share_does_not_hide_in_what_they_differ():
+    """An expansion takes its moments from products of its input: in single precision nothing is left."""
+    rng = torch.Generator().manual_seed(2)
+    layer = Layer("expand", "conv", 8, 8)
+    x = torch.randn(8, 8, 16, 16, generator=rng)
+    x[:, 1] = x[:, 0] + 2e-3 * x[:, 2]
+    weight = torch.randn(8, 8, 1, 1, generator=rng)
+    weight[0, :, 0, 0] = torch.tensor([30.0, -30.0, *[0.0] * 6])
+    gain, bias = torch.ones(8), torch.full((8,), 3.0)
+    exact = plain(x.double(), weight.double(), gain.double(), bias.double(), layer)
+    found = fused_layer(x, weight, gain, bias, layer)
+    torch.testing.assert_close(found.double(), exact, rtol=0, atol=1e-3)

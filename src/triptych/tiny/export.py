@@ -24,8 +24,8 @@ from triptych.graph.ops import (
     output_size,
 )
 from triptych.tiny.arch import ArchConfig, SearchSpace
+from triptych.tiny.compiled import EPSILON
 from triptych.tiny.elastic import subnet_weight
-from triptych.tiny.fused import EPSILON
 from triptych.tiny.supernet import Statistics, Supernet
 from triptych.tiny.topology import Layer, Unit, classifier, topology
 

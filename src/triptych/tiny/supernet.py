@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from triptych.data.processes import ranks
 from triptych.tiny.arch import ArchConfig, SearchSpace
+from triptych.tiny.compiled import EPSILON
 from triptych.tiny.elastic import elastic_conv, sort_order
-from triptych.tiny.fused import EPSILON, fused_layer, runs_on
+from triptych.tiny.fused import fused_layer, runs_on
 from triptych.tiny.processes import normalize_together
 from triptych.tiny.topology import Layer, Unit, classifier, conv_layers, topology
 
