@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 @stage("robust_diagnose")
 def main(stage: Stage) -> Metrics:
     from triptych.data.files import write_json
-    from triptych.report.robust import corrected_and_broken, group_accuracies, theory
+    from triptych.report.robust import corrected_and_broken, group_accuracies, group_grid, theory
     from triptych.robust import diagnostics, trust
     from triptych.robust.networks import build, load_networks
 
@@ -53,6 +53,11 @@ def main(stage: Stage) -> Metrics:
     write_json(stage.out / "outcomes.json", trust.outcomes(evidence, before, after))
     captions = {"_before": "source only", **{f"_{name}": name.replace("_", " ") for name in weights}}
     group_accuracies(metrics, captions, stage.out / "group_accuracies.png")
+    shown = {"source only": "before", captions[f"_{robust.objective}"]: robust.objective}
+    group_grid(
+        {caption: diagnostics.pooled(examined[name]) for caption, name in shown.items()},
+        stage.out / "group_grid.png",
+    )
     corrected_and_broken(
         trials[0].target, answers["before"], answers[robust.objective], stage.out / "examples.png"
     )

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from triptych.data.prepared import Split
-from triptych.report.robust import coloured_samples, corrected_and_broken, group_accuracies, theory
+from triptych.report.robust import (
+    coloured_samples,
+    corrected_and_broken,
+    group_accuracies,
+    group_grid,
+    theory,
+)
+from triptych.robust.diagnostics import Groups
 
 METRICS = {"accuracy_group_aligned_before": 0.9, "accuracy_group_conflicting_before": 0.6}
 
@@ -24,8 +31,14 @@ def examples(path: Path) -> None:
     corrected_and_broken(split, np.array([1, 0, 0]), np.array([0, 0, 0]), path, each=2)  # none is broken
 
 
+def grid(path: Path) -> None:
+    images = np.array([[20, 3], [10, 40]])  # one group is too small to be shown
+    group_grid({"before": Groups(images, images // 2), "after": None}, path)
+
+
 @pytest.mark.parametrize(
-    "draw", [sample, theory, examples, lambda path: group_accuracies(METRICS, {"_before": "before"}, path)]
+    "draw",
+    [sample, theory, examples, grid, lambda path: group_accuracies(METRICS, {"_before": "before"}, path)],
 )
 def test_a_figure_drawn_twice_is_the_same_file(tmp_path: Path, draw: Callable[[Path], None]):
     """DVC compares outputs by content: a date inside would make every run a new result."""

@@ -13,10 +13,12 @@ from triptych.robust.diagnostics import (
     Trial,
     agreement,
     confidence,
+    count_groups,
     examine,
     group_accuracies,
     headline,
     mean_and_sd,
+    pooled,
     recolour,
     reliance,
     selection_score,
@@ -88,6 +90,27 @@ def test_an_empty_group_has_no_accuracy():
     """A mean of nothing would be NaN, which JSON does not have."""
     groups = group_accuracies(np.array([0]), np.array([0]), np.array([0.05], np.float32), ways=10)
     assert groups == {"accuracy_group_aligned": 1.0}
+
+
+def test_worst_group_is_the_lowest_of_those_with_enough_images():
+    """By hand: 9 images, all wrong, are too few; of the others label 1 in the colour of 0 is the worst."""
+    labels = np.repeat([0, 0, 1, 1], [12, 9, 20, 10])
+    colour = np.repeat([0.2, 0.8, 0.2, 0.8], [12, 9, 20, 10]).astype(np.float32)
+    predicted = np.concatenate([np.zeros(12), np.ones(9), np.zeros(15), np.ones(15)]).astype(np.int64)
+    groups = count_groups(predicted, labels, colour, ways=2)
+    assert groups.images.tolist() == [[12, 9], [20, 10]]
+    assert groups.right.tolist() == [[12, 0], [5, 10]]
+    assert groups.worst() == 0.25
+    assert count_groups(labels[:9], labels[:9], colour[:9], ways=2).worst() is None
+
+
+def test_groups_of_repetitions_are_pooled(trial: Trial):
+    """Four images a group and repetition are too few alone, twelve are enough."""
+    examined = [examine(ReadsColour(), trial, redraws=1, seed=0) for _ in range(3)]
+    groups = pooled(examined)
+    assert groups is not None
+    assert groups.images.sum() == 3 * SIZE
+    assert summarise(examined, "before")["accuracy_group_worst_before"] < 0.2
 
 
 def test_every_redraw_has_colours_of_its_own(trial: Trial):

@@ -68,6 +68,11 @@ FIGURES = (
         "Target accuracy where the colour points to the label and where it does not, over repetitions.",
     ),
     Figure(
+        "Which group is the worst?",
+        "out/robust/diagnose/group_grid.png",
+        "Target accuracy by label and colour, before and after self-training.",
+    ),
+    Figure(
         "What self-training corrected and broke",
         "out/robust/diagnose/examples.png",
         "The first target images of each kind, with the label and the answers before and after.",

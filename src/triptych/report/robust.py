@@ -8,9 +8,11 @@ from jaxtyping import Int64, UInt8
 from matplotlib.figure import Figure
 
 from triptych.data.prepared import Split
-from triptych.robust.linear import Gaussians, descend, threshold
+from triptych.robust.diagnostics import LEAST, Groups
+from triptych.robust.linear import descend, threshold, two_classes
 
 GROUPS = {"aligned": "colour points to the label", "conflicting": "colour points elsewhere"}
+DARK = 0.6  # accuracy below which a cell of the grid is too dark for black digits
 
 
 def coloured_samples(source: Split, target: Split, path: Path, *, each: int = 6) -> None:
@@ -93,12 +95,32 @@ def group_accuracies(metrics: Mapping[str, float], stages: Mapping[str, str], pa
     figure.savefig(path, dpi=120)
 
 
+def group_grid(found: Mapping[str, Groups | None], path: Path) -> None:
+    """Target accuracy by label and by the class that the colour points to, a panel an entry of `found`."""
+    figure = Figure(figsize=(5.2 * len(found), 5.2), layout="constrained")
+    for axes, (caption, groups) in zip(figure.subplots(1, len(found)), found.items(), strict=True):
+        axes.set(title=f"accuracy on the target, {caption}")
+        if groups is None:
+            axes.text(0.5, 0.5, "no spurious feature is known", ha="center", transform=axes.transAxes)
+            continue
+        values = groups.accuracies()
+        axes.imshow(values, vmin=0, vmax=1)
+        for (row, column), value in np.ndenumerate(values):
+            if not np.isnan(value):
+                ink = "black" if value > DARK else "white"
+                axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", color=ink)
+        classes = range(len(values))
+        axes.set(xticks=classes, yticks=classes, xlabel="class that the colour points to", ylabel="label")
+    figure.supxlabel(f"% of the images of a group; blank: fewer than {LEAST} images", fontsize="small")
+    figure.savefig(path, dpi=120)
+
+
 def theory(path: Path) -> None:
     """The linear theory: where the spurious weight goes from five starts, and the threshold that decides.
 
     Two Gaussians with signal 1 ± 0.5 and a spurious axis 0 ± 1.5; the last start ignores the signal.
     """
-    target = Gaussians(mean=np.array([1.0, 0.0]), sd=np.array([0.5, 1.5]))
+    target = two_classes(np.array([1.0, 0.0]), np.array([0.5, 1.5]))
     figure = Figure(figsize=(9, 4), layout="constrained")
     weight, ratio = figure.subplots(1, 2)
     s = np.linspace(0.05, 2, 60)
@@ -107,7 +129,7 @@ def theory(path: Path) -> None:
         w = np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle))]) if angle < 90 else np.eye(2)[1]
         steps = descend(target, w, steps=400, step_size=0.1)
         line = weight.plot(steps[:, 1], label=f"w2 = {w[1]:.2f} at the start")[0]
-        m, sd = np.array([target.projection(step) for step in steps]).T
+        m, sd = np.array([[each[0] for each in target.projections(step)] for step in steps]).T
         ratio.plot(sd, m / sd, color=line.get_color(), alpha=0.6)
         ratio.plot(sd[0], m[0] / sd[0], "o", color=line.get_color())
     weight.set(xlabel="step", ylabel="spurious weight w2", title="Entropy minimisation, linear classifier")

@@ -1,8 +1,9 @@
 """Does a classifier use the colour? Accuracy by group, and in other colours.
 
-The group of an example is whether its colour points to its label (aligned) or
-to another one (conflicting). A classifier that ignores the colour is equally
-good on both, and as good when the colour is drawn anew.
+The group of an example is its label and the class that its colour points to. In
+aligned groups the two are the same, in conflicting ones they are not. A
+classifier that ignores the colour is equally good on all, and as good when the
+colour is drawn anew.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,13 +12,15 @@ from itertools import combinations
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float32, Float64, Int64, UInt8
 from torch import nn
 
 from triptych.data.prepared import Split
 from triptych.data.shift import colour_bin, repaint
 from triptych.robust.losses import entropy, marginal_entropy
 from triptych.robust.networks import predict
+
+LEAST = 10  # images of a group whose accuracy may be the worst one; of fewer it is mostly luck
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,39 @@ def group_accuracies(
     aligned = colour_bin(colour, ways) == labels
     groups = {"accuracy_group_aligned": right[aligned], "accuracy_group_conflicting": right[~aligned]}
     return {name: float(group.mean()) for name, group in groups.items() if len(group)}
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Images and right answers, counted by label (rows) and the class that the colour points to (columns)."""
+
+    images: Int64[np.ndarray, "ways ways"]
+    right: Int64[np.ndarray, "ways ways"]
+
+    def accuracies(self) -> Float64[np.ndarray, "ways ways"]:
+        """NaN where a group has fewer than `LEAST` images."""
+        return np.where(self.images >= LEAST, self.right / np.maximum(self.images, 1), np.nan)
+
+    def worst(self) -> float | None:
+        """The lowest accuracy of a group; None where every group is too small."""
+        values = self.accuracies()
+        return None if np.isnan(values).all() else float(np.nanmin(values))
+
+
+def count_groups(
+    predicted: Int64[np.ndarray, " n"],
+    labels: Int64[np.ndarray, " n"],
+    colour: Float32[np.ndarray, " n"],
+    *,
+    ways: int,
+) -> Groups:
+    """Count every group."""
+    group = ways * labels + colour_bin(colour, ways)
+    images, right = (
+        np.bincount(each, minlength=ways**2).reshape(ways, ways).astype(np.int64)
+        for each in (group, group[predicted == labels])
+    )
+    return Groups(images, right)
 
 
 @dataclass(frozen=True)
@@ -133,6 +169,7 @@ class Examined:
 
     metrics: dict[str, float]
     recoloured: list[float]  # accuracies in fresh colours, one a redraw; empty where nothing is painted
+    groups: Groups | None  # of the target; None where no spurious feature is known
 
 
 def examine(network: nn.Module, trial: Trial, *, redraws: int, seed: int) -> Examined:
@@ -142,15 +179,25 @@ def examine(network: nn.Module, trial: Trial, *, redraws: int, seed: int) -> Exa
         "source_accuracy": accuracy(network, trial.source),
         "target_accuracy": float(np.mean(predicted == trial.target.labels)),
     }
+    fresh = groups = None
     if trial.target_colour is not None:
         metrics |= group_accuracies(predicted, trial.target.labels, trial.target_colour, ways=trial.ways)
-    fresh = None
+        groups = count_groups(predicted, trial.target.labels, trial.target_colour, ways=trial.ways)
     if trial.painted:
         rng = np.random.default_rng(seed)
         fresh = recolour(network, trial.source, ways=trial.ways, redraws=redraws, rng=rng)
         metrics |= {"flip_rate": fresh.flip_rate, "reliance": fresh.reliance}
     metrics["selection_score"] = selection_score(network, trial.unlabelled, fresh)
-    return Examined(metrics, fresh.accuracies if fresh else [])
+    return Examined(metrics, fresh.accuracies if fresh else [], groups)
+
+
+def pooled(examined: Sequence[Examined]) -> Groups | None:
+    """The groups of all repetitions together; None where no spurious feature is known."""
+    found = [each.groups for each in examined if each.groups is not None]
+    if not found:
+        return None
+    images, right = np.sum([(each.images, each.right) for each in found], axis=0)
+    return Groups(images, right)
 
 
 def summarise(examined: Sequence[Examined], name: str) -> dict[str, float]:
@@ -159,11 +206,15 @@ def summarise(examined: Sequence[Examined], name: str) -> dict[str, float]:
     The source images in fresh colours show what the spurious colour is worth:
     `accuracy_recoloured_<name>_mean` and `_sd` over all redraws and repetitions,
     how often a prediction changes (`flip_rate`) and how far it follows (`reliance`).
+    `accuracy_group_worst_<name>` is of all repetitions together.
     """
     summary = mean_and_sd([each.metrics for each in examined], name)
     if recoloured := [value for each in examined for value in each.recoloured]:
         summary[f"accuracy_recoloured_{name}_mean"] = float(np.mean(recoloured))
         summary[f"accuracy_recoloured_{name}_sd"] = _sd(recoloured)
+    groups = pooled(examined)
+    if groups is not None and (worst := groups.worst()) is not None:
+        summary[f"accuracy_group_worst_{name}"] = worst
     return summary
 
 

@@ -1,7 +1,7 @@
 """The theory: entropy minimisation of a linear classifier, in closed form.
 
 A binary classifier sign(w·x) with unit w sees the signal x1 and the spurious x2.
-On one component of the target, w·x is normal with mean m and standard deviation
+On one Gaussian component of the target, w·x is normal with mean m and standard deviation
 s, and the loss is r(m, s) = E exp(-|w·x|), which behaves as the entropy does.
 A step shrinks the spurious weight where the derivative in s is positive: where
 m / s lies above `threshold(s)` (Chen, Wei, Kumar, Ma, arXiv 2006.10032, section
@@ -53,33 +53,41 @@ def threshold(s: float) -> float:
 
 
 @dataclass(frozen=True)
-class Gaussians:
-    """A target of two classes: x = ±mean + N(0, diag(sd²)); a spurious axis has mean 0."""
+class Mixture:
+    """A target of Gaussian components, each of one class; w·x of a component is normal in turn."""
 
-    mean: FloatArray
-    sd: FloatArray
+    shares: FloatArray  # [k], their sum is 1
+    classes: FloatArray  # [k], -1 or 1
+    means: FloatArray  # [k, d]
+    covariances: FloatArray  # [k, d, d]
 
-    def projection(self, w: FloatArray) -> tuple[float, float]:
-        """Mean and standard deviation of w·x in the positive class."""
-        return float(w @ self.mean), float(np.sqrt(w**2 @ self.sd**2))
+    def projections(self, w: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean and standard deviation of w·x in each component."""
+        return self.means @ w, np.sqrt(self.covariances @ w @ w)
+
+    def loss(self, w: FloatArray) -> float:
+        """E exp(-|w·x|)."""
+        return float(self.shares @ r(*self.projections(w)))
+
+    def gradient(self, w: FloatArray) -> FloatArray:
+        """Gradient of the loss in w."""
+        m, s = self.projections(w)
+        spread = (self.covariances @ w) / s[:, None]
+        return (self.shares * dr_dm(m, s)) @ self.means + (self.shares * dr_ds(m, s)) @ spread
 
     def accuracy(self, w: FloatArray) -> float:
         """Share of the target that sign(w·x) classifies rightly."""
-        m, s = self.projection(w)
-        return float(ndtr(m / s))
-
-    def bayes(self) -> FloatArray:
-        """The best unit w."""
-        w = self.mean / self.sd**2
-        return w / np.linalg.norm(w)
-
-    def gradient(self, w: FloatArray) -> FloatArray:
-        """Gradient in w of E exp(-|w·x|); both classes contribute the same."""
-        m, s = self.projection(w)
-        return dr_dm(m, s) * self.mean + dr_ds(m, s) * self.sd**2 * w / s
+        m, s = self.projections(w)
+        return float(self.shares @ ndtr(self.classes * m / s))
 
 
-def descend(target: Gaussians, w: FloatArray, *, steps: int, step_size: float) -> FloatArray:
+def two_classes(mean: FloatArray, sd: FloatArray) -> Mixture:
+    """Components ±mean + N(0, diag(sd²)), the positive class first; a spurious axis has mean 0."""
+    means, covariances = np.stack([mean, -mean]), np.stack([np.diag(sd**2)] * 2)
+    return Mixture(np.full(2, 1 / 2), np.array([1.0, -1.0]), means, covariances)
+
+
+def descend(target: Mixture, w: FloatArray, *, steps: int, step_size: float) -> FloatArray:
     """Projected gradient descent on the unit sphere: w after 0, 1, ..., `steps` steps."""
     w = w / np.linalg.norm(w)
     path = [w]
