@@ -1,13 +1,14 @@
 """One method from warm start to scores, in a folder of its own; with `-m`, all methods at equal epsilon.
 
-    python -m pipelines.private_compare -m experiment=private_rivals \
-        private.method=gswgan,dp_merf,dp_sgd_gan,gpate private.epsilon_budget=10,1
-    python -m pipelines.rivals multirun/<date>/<time>
+    python -m pipelines.private_compare -m +sweep=private_rivals
+    python -m pipelines.rivals multirun/private_rivals
 
 Not a stage: a chain of stages whose root is Hydra's run folder. Results that
-already lie under `inputs` with the same fingerprint are used, not made again.
+lie under `inputs`, in this folder or in one beside it with the same fingerprint
+are used, not made again: a sweep that was interrupted goes on.
 """
 
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -38,19 +39,22 @@ MODULES = (prepare, reference, private_warm_start, private_train, private_sample
 
 
 def known(config: Config, name: str, folder: str, root: Path) -> bool:
-    """Link the result of stage `name` into `root` where `config.inputs` holds the same; whether it did."""
-    found = Path(config.inputs) / folder
+    """Whether the result of stage `name` is there: in `root`, or elsewhere and then linked into it."""
     declaration = read_declaration(ROOT, name)
     try:
-        done = read_json(found / "run.json")["fingerprint"]
         wanted = fingerprint(declaration, asdict(config), dependency_digests(declaration, root))
     except DataError:
         return False
-    if done != wanted:
-        return False
-    (root / folder).parent.mkdir(parents=True, exist_ok=True)
-    (root / folder).symlink_to(found.resolve())
-    return True
+    places = [root / folder, Path(config.inputs) / folder, *sorted(root.parent.glob(f"*/{folder}"))]
+    for place in places:
+        record = place / "run.json"
+        if record.exists() and read_json(record)["fingerprint"] == wanted:
+            if place != root / folder:
+                (root / folder).parent.mkdir(parents=True, exist_ok=True)
+                shutil.rmtree(root / folder, ignore_errors=True)
+                (root / folder).symlink_to(place.resolve())
+            return True
+    return False
 
 
 def run_chain(config: Config, root: Path) -> None:

@@ -9,9 +9,14 @@ from pipelines.stage import Metrics, Stage
 
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
+    from torch import Tensor
 
     from triptych.config.private import PrivateConfig
+    from triptych.data.prepared import Split
+    from triptych.privacy.ledger import Ledger
     from triptych.private.generators import Generator
+    from triptych.private.rivals.dp_sgd import GradientReleaser
+    from triptych.private.rivals.embedding import Embedding
 
 
 class Trained(NamedTuple):
@@ -70,72 +75,139 @@ def train_ensemble(stage: Stage, private: "PrivateConfig", path: Path, limit: in
     return Trained(module.cpu().released, int(module.steps_taken))
 
 
-def train_dp_merf(stage: Stage, private: "PrivateConfig", path: Path, limit: int) -> Trained:
-    """Release the embedding of all records once, then fit a generator to it."""
+def release_embedding(
+    private: "PrivateConfig",
+    train: "Split",
+    ledger: "Ledger",
+    embedding: "Embedding",
+    embed: "Callable[[Tensor], Tensor]",
+    *,
+    step: int = 0,
+) -> None:
+    """Fill `embedding` with the noisy sums of the embedded images, once, as `step` of the ledger."""
     import torch
 
+    from triptych.privacy.noise import random_source
+    from triptych.private.budget import terms
+    from triptych.private.rivals.embedding import pay_once, release_means
+
+    def release() -> "Tensor":
+        return release_means(
+            embed,
+            torch.from_numpy(train.images),
+            torch.from_numpy(train.labels),
+            classes=len(embedding.means),
+            noise_multiplier=terms(private).event.noise_multiplier,
+            source=random_source(secure=private.secure_rng),
+        )
+
+    pay_once(ledger.path.with_name("embedding.safetensors"), ledger, embedding, release, step=step)
+
+
+def gradient_releaser(
+    private: "PrivateConfig", train: "Split", ledger: "Ledger", *, noise_multiplier: float, limit: int
+) -> "GradientReleaser":
+    """The door of DP-SGD with the settings of the chosen method."""
+    import torch
+
+    from triptych.privacy.noise import random_source
+    from triptych.private.rivals.dp_sgd import GradientReleaser
+
+    settings = getattr(private, private.method)
+    return GradientReleaser(
+        torch.from_numpy(train.images) / 255,
+        torch.from_numpy(train.labels),
+        sample_rate=settings.sample_rate,
+        clip_norm=settings.clip_norm,
+        noise_multiplier=noise_multiplier,
+        ledger=ledger,
+        source=random_source(secure=private.secure_rng),
+        limit=limit,
+    )
+
+
+def train_dp_merf(stage: Stage, private: "PrivateConfig", path: Path, limit: int) -> Trained:
+    """Release the embedding of all records once, then fit a generator to it."""
     from triptych.data.prepared import read_split
     from triptych.privacy.certificate import mechanism
     from triptych.privacy.ledger import Ledger
-    from triptych.privacy.noise import random_source
     from triptych.private.budget import terms
     from triptych.private.rivals.dp_merf import DPMERF
-    from triptych.private.rivals.embedding import Embedding, FourierFeatures, pay_once, release_means
+    from triptych.private.rivals.embedding import Embedding, FourierFeatures
     from triptych.private.rivals.steps import StepDataModule
 
-    data, settings, promise = stage.config.data, private.dp_merf, terms(private)
+    data, settings = stage.config.data, private.dp_merf
     train = read_split(stage.inputs / "data/prepared/real", "train")
     features = FourierFeatures(
         data.channels * data.image_size**2, settings.features, length_scale=settings.length_scale
     )
     embedding = Embedding(features, data.classes)
-
-    def release() -> "torch.Tensor":
-        images, labels = torch.from_numpy(train.images), torch.from_numpy(train.labels)
-        return release_means(
-            lambda chunk: features(chunk.flatten(1) / 255),
-            images,
-            labels,
-            classes=data.classes,
-            noise_multiplier=promise.event.noise_multiplier,
-            source=random_source(secure=private.secure_rng),
-        )
-
-    with Ledger(path, mechanism(promise)) as ledger:
-        pay_once(path.with_name("embedding.safetensors"), ledger, embedding, release)
+    with Ledger(path, mechanism(terms(private))) as ledger:
+        release_embedding(private, train, ledger, embedding, lambda chunk: features(chunk.flatten(1) / 255))
     module = DPMERF(private, data, embedding)
     stage.fit(module, StepDataModule(settings.steps), epochs=1, curves=CURVES)
     return Trained(module.cpu().released, 1)
 
 
+def train_dp_merf_ae(stage: Stage, private: "PrivateConfig", path: Path, limit: int) -> Trained:
+    """Train an autoencoder by DP-SGD, release the embedding of all codes once, fit a generator of codes."""
+    from triptych.data.prepared import read_split
+    from triptych.data.weights import load_weights, save_weights
+    from triptych.privacy.certificate import mechanism
+    from triptych.privacy.ledger import Ledger
+    from triptych.private.budget import terms
+    from triptych.private.rivals.autoencoder import AutoencoderTraining
+    from triptych.private.rivals.dp_merf_ae import DPMERFAE
+    from triptych.private.rivals.embedding import Embedding, FourierFeatures
+    from triptych.private.rivals.steps import StepDataModule
+
+    data, settings, promise = stage.config.data, private.dp_merf_ae, terms(private)
+    train = read_split(stage.inputs / "data/prepared/real", "train")
+    features = FourierFeatures(settings.codes, settings.features, length_scale=settings.length_scale)
+    embedding = Embedding(features, data.classes)
+    noise = settings.gradient_noise * promise.event.noise_multiplier
+    with Ledger(path, mechanism(promise)) as ledger:
+        spared = limit - 1  # the last step is the embedding's
+        releaser = gradient_releaser(private, train, ledger, noise_multiplier=noise, limit=spared)
+        training = AutoencoderTraining(private, data, releaser)
+        kept = path.with_name("autoencoder.safetensors")
+        if kept.exists():  # an embedding that was paid for is one of its codes
+            load_weights(kept, training)
+        else:
+            stage.fit(
+                training, StepDataModule(settings.encoder_steps), epochs=1, curves="private_encoder.csv"
+            )
+            save_weights(kept, training.cpu())
+        encode = training.autoencoder.encode
+        release_embedding(
+            private,
+            train,
+            ledger,
+            embedding,
+            lambda chunk: features(encode(chunk / 255)),
+            step=settings.encoder_steps,
+        )
+    module = DPMERFAE(private, data, embedding, training.autoencoder)
+    stage.fit(module, StepDataModule(settings.steps), epochs=1, curves=CURVES)
+    return Trained(module.cpu().released, int(training.steps_taken) + 1)
+
+
 def train_dp_sgd_gan(stage: Stage, private: "PrivateConfig", path: Path, limit: int) -> Trained:
     """Train until the planned discriminator steps are done or `limit` are paid for."""
-    import torch
-
     from triptych.data.prepared import read_split
     from triptych.privacy.certificate import mechanism
     from triptych.privacy.ledger import Ledger
-    from triptych.privacy.noise import random_source
     from triptych.private.budget import terms
-    from triptych.private.rivals.dp_sgd import GradientReleaser
     from triptych.private.rivals.dp_sgd_gan import DPSGDGAN
     from triptych.private.rivals.steps import StepDataModule
 
-    settings, promise = private.dp_sgd_gan, terms(private)
+    promise = terms(private)
+    noise = promise.event.noise_multiplier
     train = read_split(stage.inputs / "data/prepared/real", "train")
     with Ledger(path, mechanism(promise)) as ledger:
-        releaser = GradientReleaser(
-            torch.from_numpy(train.images) / 255,
-            torch.from_numpy(train.labels),
-            sample_rate=settings.sample_rate,
-            clip_norm=promise.clip_norm,
-            noise_multiplier=promise.event.noise_multiplier,
-            ledger=ledger,
-            source=random_source(secure=private.secure_rng),
-            limit=limit,
-        )
+        releaser = gradient_releaser(private, train, ledger, noise_multiplier=noise, limit=limit)
         module = DPSGDGAN(private, stage.config.data, releaser)
-        stage.fit(module, StepDataModule(settings.steps), epochs=1, curves=CURVES)
+        stage.fit(module, StepDataModule(private.dp_sgd_gan.steps), epochs=1, curves=CURVES)
     return Trained(module.cpu().released, int(module.steps_taken))
 
 
@@ -169,6 +241,7 @@ TRAINERS: dict[str, Trainer] = {
     "gswgan": train_ensemble,
     "gpate": train_ensemble,
     "dp_merf": train_dp_merf,
+    "dp_merf_ae": train_dp_merf_ae,
     "dp_sgd_gan": train_dp_sgd_gan,
     "fed_gswgan": train_federated,
     "fed_avg_gan": train_federated,

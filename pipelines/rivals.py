@@ -1,6 +1,6 @@
 """Table, sample grids and curves of runs of `pipelines.private_compare`: `python -m pipelines.rivals FOLDER`.
 
-Writes `private_rivals.csv`, `.md` and two pictures into the folder. The scores
+Writes `private_rivals.csv`, `.md` and two pictures a data set into the folder. The scores
 are computed on private data and not covered by epsilon.
 """
 
@@ -11,7 +11,7 @@ from rich.console import Console
 
 from triptych.data.files import write_atomic
 from triptych.errors import TriptychError
-from triptych.report.rivals import grids, markdown, read_runs, tradeoff, write_table
+from triptych.report.rivals import by_data, grids, markdown, read_runs, tradeoff, write_table
 
 NAME = "private_rivals"
 
@@ -25,8 +25,9 @@ def main() -> None:
         write_table(runs, folder / f"{NAME}.csv")
         text = markdown(runs)
         write_atomic(folder / f"{NAME}.md", text.encode())
-        grids(runs, folder / f"{NAME}_samples.png")
-        tradeoff(runs, folder / f"{NAME}_tradeoff.png")
+        for data, group in by_data(runs).items():
+            grids(group, folder / f"{NAME}_{data}_samples.png")
+            tradeoff(group, folder / f"{NAME}_{data}_tradeoff.png")
     except TriptychError as error:
         sys.exit(f"error: {error}")
     Console().print(text, markup=False, soft_wrap=True)

@@ -234,8 +234,9 @@ def test_rivals_side_by_side(checkout: Checkout, repro: str):
     """One command trains methods at one epsilon, another compares them; what exists is used."""
     overrides = [
         "experiment=smoke",
-        "private.method=dp_merf,gpate",
-        "private.dp_merf.steps=20",
+        "private.method=dp_merf_ae,gpate",
+        "private.dp_merf_ae.steps=20",
+        "private.dp_merf_ae.encoder_steps=20",
         "private.gpate.steps=20",
     ]
     checkout.run("python", "-m", "pipelines.private_compare", "-m", *overrides, "hydra.launcher.n_jobs=1")
@@ -243,13 +244,13 @@ def test_rivals_side_by_side(checkout: Checkout, repro: str):
     sweep = folder.parent
     assert all((sweep / job / "out/reference").is_symlink() for job in "01")
     table = checkout.run("python", "-m", "pipelines.rivals", str(sweep)).stdout
-    assert "| dp_merf | 10 | 0 |" in table
+    assert "| dp_merf_ae | 10 | 0 |" in table
     assert "| gpate | 10 | 0 |" in table
     with (sweep / "private_rivals.csv").open(newline="") as handle:
         epsilons = [float(row["epsilon"]) for row in csv.DictReader(handle)]
     assert all(9.9 < epsilon <= 10 for epsilon in epsilons)
     assert len(epsilons) == 2
-    assert (sweep / "private_rivals_samples.png").exists()
+    assert (sweep / "private_rivals_digits_samples.png").exists()
 
 
 def test_a_search_that_limits_instructions_counts_them_first(checkout: Checkout, repro: str):

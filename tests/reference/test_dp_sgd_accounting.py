@@ -11,7 +11,7 @@ from scipy.stats import norm
 
 from triptych.privacy.accounting import epsilon, noise_for, privacy_loss, subsampled_profile
 from triptych.privacy.add_remove import add_or_remove_epsilon
-from triptych.privacy.mechanism import Release, SampledGradients
+from triptych.privacy.mechanism import EncodedEmbedding, MeanEmbedding, Release, SampledGradients
 
 SETTINGS = [(1.0, 0.02, 2000), (0.5, 0.01, 1000), (1.0, 0.1, 500)]  # noise / (2 * clip_norm), rate, steps
 
@@ -60,6 +60,34 @@ def epsilon_of_general_bound(noise, rate, steps):
         float(subsampled_profile(np.array([0.1]), noise, rate)[0]), rel=1e-2
     )
     return float(loss.self_compose(steps).get_epsilon_for_delta(1e-5))
+
+
+@pytest.mark.parametrize(("noise", "gradient_noise"), [(1.0, 1.3), (3.0, 0.4)])
+def test_an_autoencoder_and_an_embedding_cost_what_two_libraries_say(noise, gradient_noise):
+    """DP-MERF AE releases both of the same records: its epsilon is of the composition, never of a part."""
+    rate, steps = 0.02, 300
+    event = EncodedEmbedding(noise, steps + 1, rate, gradient_noise)
+    gradient = dp_accounting.GaussianDpEvent(2 * noise * gradient_noise)
+    parts = [
+        (dp_accounting.PoissonSampledDpEvent(rate, gradient), steps),
+        (dp_accounting.GaussianDpEvent(2 * noise), 1),
+    ]
+
+    def google(adjacency: dp_accounting.NeighboringRelation) -> float:
+        accountant = PLDAccountant(adjacency)
+        for step, count in parts:
+            accountant.compose(step, count)
+        return accountant.get_epsilon(1e-5)
+
+    adjacency = dp_accounting.NeighboringRelation
+    ours = epsilon(event, 1e-5, accountant="pld")
+    assert ours == pytest.approx(google(adjacency.REPLACE_ONE), rel=2e-3)
+    assert add_or_remove_epsilon(event, 1e-5) == pytest.approx(google(adjacency.ADD_OR_REMOVE_ONE), abs=0.02)
+    for alone in (SampledGradients(noise * gradient_noise, steps, rate), MeanEmbedding(noise)):
+        assert ours > 1.01 * epsilon(alone, 1e-5, accountant="pld")
+    assert epsilon(replace(event, steps=1), 1e-5, accountant="pld") == pytest.approx(
+        epsilon(MeanEmbedding(noise), 1e-5, accountant="gdp"), rel=2e-3
+    )
 
 
 def test_whole_batches_are_plain_gaussian_mechanisms():

@@ -5,9 +5,15 @@ from dataclasses import dataclass, field
 from triptych.config.checks import MISSING, choice, equal_shards, positive, require
 from triptych.config.data import DataConfig
 from triptych.config.federated import FedAvgGANConfig, FedGSWGANConfig
-from triptych.config.rivals import DPMERFConfig, DPSGDGANConfig, GPATEConfig, check_noise
+from triptych.config.rivals import (
+    DPMERFAEConfig,
+    DPMERFConfig,
+    DPSGDGANConfig,
+    GPATEConfig,
+    check_noise,
+)
 
-METHODS = ("gswgan", "dp_merf", "dp_sgd_gan", "gpate", "fed_gswgan", "fed_avg_gan")
+METHODS = ("gswgan", "dp_merf", "dp_merf_ae", "dp_sgd_gan", "gpate", "fed_gswgan", "fed_avg_gan")
 FEDERATED = ("fed_gswgan", "fed_avg_gan")
 
 TIGHTEST = "tightest"
@@ -132,6 +138,7 @@ class PrivateConfig:
 
     method: str = "gswgan"
     dp_merf: DPMERFConfig = field(default_factory=DPMERFConfig)
+    dp_merf_ae: DPMERFAEConfig = field(default_factory=DPMERFAEConfig)
     dp_sgd_gan: DPSGDGANConfig = field(default_factory=DPSGDGANConfig)
     gpate: GPATEConfig = field(default_factory=GPATEConfig)
     fed_gswgan: FedGSWGANConfig = field(default_factory=FedGSWGANConfig)
@@ -162,8 +169,7 @@ class PrivateConfig:
         networks = (self.generator, self.discriminator, self.warm_start)
         for section in (*networks, self.classifier, self.evaluation):
             section.check()
-        if self.method != "gswgan":
-            getattr(self, self.method).check()
+        self._check_method()
         for key in (
             "steps",
             "rows",
@@ -181,6 +187,16 @@ class PrivateConfig:
             self.accountant in (TIGHTEST, *allowed),
             f"private.accountant={self.accountant} has no theorem for private.release={self.release}; "
             f"choose one of {', '.join((TIGHTEST, *allowed))}",
+        )
+
+    def _check_method(self) -> None:
+        """The chosen rival's own section."""
+        if self.method != "gswgan":
+            getattr(self, self.method).check()
+        require(
+            self.method != "dp_merf_ae" or self.generator.kind == "mlp",
+            f"private.generator.kind={self.generator.kind} must be mlp with private.method=dp_merf_ae: "
+            "its decoder is a part of an mlp generator",
         )
 
     @property

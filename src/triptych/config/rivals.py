@@ -21,6 +21,7 @@ def check_noise(key: str, noise_multiplier: float | None) -> None:
 class DPMERFConfig:
     """One noisy mean embedding, to which a generator is fitted."""
 
+    key = "private.dp_merf"
     features: int = MISSING  # of the random Fourier embedding; even
     length_scale: float = MISSING  # of the Gaussian kernel, in root mean square difference of a pixel
     steps: int = MISSING  # of the generator: free of charge
@@ -30,9 +31,35 @@ class DPMERFConfig:
 
     def check(self) -> None:
         for key in ("features", "length_scale", "steps", "batch_size", "learning_rate"):
-            positive(f"private.dp_merf.{key}", getattr(self, key))
-        require(self.features % 2 == 0, f"private.dp_merf.features={self.features} must be even")
-        check_noise("private.dp_merf.noise_multiplier", self.noise_multiplier)
+            positive(f"{self.key}.{key}", getattr(self, key))
+        require(self.features % 2 == 0, f"{self.key}.features={self.features} must be even")
+        check_noise(f"{self.key}.noise_multiplier", self.noise_multiplier)
+
+
+@dataclass
+class DPMERFAEConfig(DPMERFConfig):
+    """The same on codes of an autoencoder trained by DP-SGD; `noise_multiplier` is that of the embedding."""
+
+    key = "private.dp_merf_ae"
+    codes: int = MISSING  # values of a code
+    encoder_steps: int = MISSING  # of the autoencoder, each released
+    encoder_learning_rate: float = MISSING
+    sample_rate: float = MISSING  # of the records, in one of these steps
+    clip_norm: float = MISSING  # of one record's gradient
+    gradient_noise: float = MISSING  # noise multiplier of these steps / that of the embedding
+
+    def check(self) -> None:
+        super().check()
+        for name in (
+            "codes",
+            "encoder_steps",
+            "encoder_learning_rate",
+            "sample_rate",
+            "clip_norm",
+            "gradient_noise",
+        ):
+            positive(f"{self.key}.{name}", getattr(self, name))
+        require(self.sample_rate <= 1, f"{self.key}.sample_rate={self.sample_rate} must be at most 1")
 
 
 @dataclass

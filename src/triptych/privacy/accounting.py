@@ -5,6 +5,7 @@ subsampled events; `rdp` is an independent, looser bound. The value of a
 numerical accountant is an upper bound on the smallest epsilon that holds.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -92,10 +93,13 @@ def _gdp(release: Release, delta: float, interval: float | None) -> float:
 
 def _pld(release: Release, delta: float, interval: float | None) -> float:
     """Numerical composition; dominating pairs by Zhu, Dong, Wang 2022 (arXiv:2106.08567)."""
-    if _largest_loss(release.noise_multiplier) > HOPELESS:
+    parts = release.parts
+    if max(_largest_loss(part.noise_multiplier) for part in parts) > HOPELESS:
         return math.inf
-    composed = privacy_loss(release, interval).self_compose(release.count)
-    return float(composed.get_epsilon_for_delta(delta))
+    if len(parts) > 1:
+        interval = interval or COARSE  # distributions are composed on one grid
+    losses = [privacy_loss(part, interval).self_compose(part.count) for part in parts]
+    return float(functools.reduce(PrivacyLossDistribution.compose, losses).get_epsilon_for_delta(delta))
 
 
 def _rdp(release: Release, delta: float, interval: float | None) -> float:

@@ -5,16 +5,20 @@ this value is smaller than our epsilon at the same noise. It is written beside i
 for comparison with other people's numbers, never in its place.
 """
 
+import numpy as np
 from opacus.accountants import PRVAccountant
 
-from triptych.privacy.mechanism import SampledGradients
+from triptych.privacy.mechanism import EncodedEmbedding, SampledGradients
 
 
-def add_or_remove_epsilon(event: SampledGradients, delta: float) -> float:
+def add_or_remove_epsilon(event: SampledGradients | EncodedEmbedding, delta: float) -> float:
     """Epsilon by Opacus's tight accountant, whose noise multiplier counts from `clip_norm`: twice ours.
 
     Gopi, Lee, Wutschitz 2021 (arXiv:2106.02848).
     """
     accountant = PRVAccountant()
-    accountant.history = [(2 * event.noise_multiplier, event.sample_rate, event.steps)]
-    return float(accountant.get_epsilon(delta))
+    accountant.history = [
+        (2 * part.noise_multiplier, part.sample_rate, part.count) for part in event.release.parts
+    ]
+    with np.errstate(divide="ignore"):  # a rate of 1: no loss is impossible
+        return float(accountant.get_epsilon(delta))

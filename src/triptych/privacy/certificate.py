@@ -12,7 +12,7 @@ from triptych.data.files import read_json, sha256
 from triptych.errors import PrivacyError
 from triptych.privacy.accounting import epsilon
 from triptych.privacy.ledger import read_ledger
-from triptych.privacy.mechanism import Event, SampledGradients, describe
+from triptych.privacy.mechanism import EncodedEmbedding, Event, SampledGradients, describe
 
 VERSION = 1
 CAVEAT = (
@@ -63,7 +63,7 @@ def issue(terms: Terms, *, ledger: Path, generator: Path, steps_taken: int) -> d
         )
     event = replace(terms.event, steps=paid)
     literature: dict[str, float] = {}
-    if isinstance(event, SampledGradients):
+    if isinstance(event, SampledGradients | EncodedEmbedding):
         from triptych.privacy.add_remove import add_or_remove_epsilon  # Opacus takes seconds to import
 
         literature = {"epsilon_add_or_remove": add_or_remove_epsilon(event, terms.delta)}
@@ -73,7 +73,7 @@ def issue(terms: Terms, *, ledger: Path, generator: Path, steps_taken: int) -> d
         **mechanism(terms),
         "steps": paid,
         "steps_taken": steps_taken,
-        "releases": event.release.count,
+        "releases": sum(part.count for part in event.release.parts),
         "delta": terms.delta,
         "epsilon": costs[terms.accountant],
         "epsilon_accountant": terms.accountant,

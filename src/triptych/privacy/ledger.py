@@ -75,6 +75,7 @@ class Ledger:
                 "restore that configuration or delete the ledger with its checkpoints"
             )
         self.steps = max(len(entries) - 1, 0)
+        self.last: int | None = entries[-1].get("step") if entries else None  # step that was paid for last
         self.digest: str = entries[-1]["digest"] if entries else START
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,6 +95,7 @@ class Ledger:
         """
         self._append({"step": step, "torn": True} if torn else {"step": step})
         self.steps += 1
+        self.last = step
 
     def witness(self) -> None:
         """Count a step that another process of the same training records."""

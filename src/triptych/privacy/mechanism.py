@@ -6,7 +6,7 @@ an event that names its own `adjacency`, when that is replaced.
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 ADJACENCY = "replace-one record"
@@ -18,12 +18,19 @@ class Release:
     """`count` Gaussian mechanisms, each applied to a secret `sample_rate` of the shards or records.
 
     `poisson`: each is drawn on its own; else a fixed number without replacement.
+    `beside`: what else is released of the same records.
     """
 
     noise_multiplier: float
     sample_rate: float
     count: int
     poisson: bool = False
+    beside: "Release | None" = None
+
+    @property
+    def parts(self) -> tuple["Release", ...]:
+        """What is released, each alone."""
+        return (replace(self, beside=None), *(self.beside.parts if self.beside else ()))
 
 
 @dataclass(frozen=True)
@@ -140,6 +147,35 @@ class SampledGradients:
 
 
 @dataclass(frozen=True)
+class EncodedEmbedding:
+    """DP-MERF AE: an autoencoder trained by DP-SGD, then one noisy sum of embedded codes.
+
+    The last of `steps` is that sum; those before are steps of DP-SGD, whose noise
+    multiplier is `gradient_noise` times that of the sum.
+    """
+
+    noise_multiplier: float  # of the sum
+    steps: int
+    sample_rate: float
+    gradient_noise: float
+
+    accountants: ClassVar[tuple[str, ...]] = ("pld",)
+    theorem: ClassVar[str] = (
+        "composition of Poisson-subsampled Gaussian mechanisms and a Gaussian mechanism by privacy loss "
+        "distributions, a record replaced by its opposite (Zhu, Dong, Wang 2022, arXiv:2106.08567)"
+    )
+
+    @property
+    def release(self) -> Release:
+        """The steps of DP-SGD and, beside them, the sum."""
+        embedding = Release(self.noise_multiplier, 1.0, 1)
+        if self.steps == 1:
+            return embedding
+        noise = self.gradient_noise * self.noise_multiplier
+        return Release(noise, self.sample_rate, self.steps - 1, poisson=True, beside=embedding)
+
+
+@dataclass(frozen=True)
 class VoteHistogram:
     """G-PATE: at every step the noisy histogram of the votes of all discriminators is released."""
 
@@ -217,6 +253,7 @@ Event = (
     | SharedDraw
     | MeanEmbedding
     | SampledGradients
+    | EncodedEmbedding
     | VoteHistogram
     | ClientGradients
     | ClientUpdates

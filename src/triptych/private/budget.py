@@ -14,6 +14,7 @@ from triptych.privacy.certificate import Terms
 from triptych.privacy.mechanism import (
     ClientGradients,
     ClientUpdates,
+    EncodedEmbedding,
     Event,
     FullEnsemble,
     IndependentDraws,
@@ -90,6 +91,18 @@ def _dp_merf(config: PrivateConfig, noise: float) -> Terms:
     return Terms(MeanEmbedding(noise), config.delta, "gdp", clip_norm=1.0, sensitivity=2.0, rng=_rng(config))
 
 
+def _dp_merf_ae(config: PrivateConfig, noise: float) -> Terms:
+    own = config.dp_merf_ae
+    return Terms(
+        EncodedEmbedding(noise, own.encoder_steps + 1, own.sample_rate, own.gradient_noise),
+        config.delta,
+        "pld",
+        clip_norm=own.clip_norm,
+        sensitivity=2 * own.clip_norm,
+        rng=_rng(config),
+    )
+
+
 def _dp_sgd_gan(config: PrivateConfig, noise: float) -> Terms:
     own = config.dp_sgd_gan
     return Terms(
@@ -146,6 +159,7 @@ def _fed_avg_gan(config: PrivateConfig, noise: float) -> Terms:
 TERMS: dict[str, Callable[[PrivateConfig, float], Terms]] = {
     "gswgan": _gswgan,
     "dp_merf": _dp_merf,
+    "dp_merf_ae": _dp_merf_ae,
     "dp_sgd_gan": _dp_sgd_gan,
     "gpate": _gpate,
     "fed_gswgan": _fed_gswgan,
@@ -178,7 +192,8 @@ def affordable_steps(config: PrivateConfig) -> int:
     if cost > budget:
         enough = noise_for(event, budget, delta, accountant=accountant)
         noise = math.ceil(enough * 1000) / 1000  # what is printed must fit when it is typed in
-        fewer = f" or steps={steps}" if steps else ""
+        key = "encoder_steps" if isinstance(event, EncodedEmbedding) else "steps"
+        fewer = f" or {key}={steps - (key != 'steps')}" if steps else ""
         raise ConfigError(
             f"{own_key(config)}.noise_multiplier={event.noise_multiplier} would, at steps={event.steps}, "
             f"cost epsilon={cost:.4g} ({accountant}, delta={delta:g}), above "

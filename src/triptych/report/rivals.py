@@ -4,7 +4,9 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -41,6 +43,7 @@ class Run:
     """One method, trained, sampled and scored."""
 
     folder: Path
+    data: str
     method: str
     budget: float
     seed: int
@@ -53,20 +56,22 @@ class Run:
 
 
 def read_runs(folder: Path) -> list[Run]:
-    """The complete runs below `folder`, by budget, method and seed. Raises DataError where there are none."""
+    """The complete runs below `folder`, by data, budget, method and seed. Raises DataError without any."""
     runs = [_read(path.parents[3]) for path in folder.rglob("out/private/evaluate/run.json")]
     if not runs:
         raise DataError(
             f"{folder} holds no complete run of pipelines.private_compare; run one, with -m for several"
         )
-    return sorted(runs, key=lambda run: (-run.budget, run.method, run.seed, run.folder))
+    return sorted(runs, key=lambda run: (run.data, -run.budget, run.method, run.seed, run.folder))
 
 
 def _read(folder: Path) -> Run:
     config = read_json(folder / "out/private/train/run.json")["config"]
     parts = [read_json(folder / f"out/private/{stage}/metrics.json") for stage in ("train", "evaluate")]
+    drawn = read_json(folder / "out/private/synthetic/run.json")["config"]
     return Run(
         folder,
+        drawn["data.name"],
         config["private.method"],
         config["private.epsilon_budget"],
         config["seed"],
@@ -79,26 +84,40 @@ def write_table(runs: Sequence[Run], path: Path) -> None:
     names = sorted({name for run in runs for name in run.metrics})
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["method", "epsilon_budget", "seed", *names])
+    writer.writerow(["data", "method", "epsilon_budget", "seed", *names])
     for run in runs:
-        writer.writerow([run.method, run.budget, run.seed, *(run.metrics.get(name, "") for name in names)])
+        writer.writerow(
+            [run.data, run.method, run.budget, run.seed, *(run.metrics.get(name, "") for name in names)]
+        )
     write_atomic(path, text.getvalue().encode())
 
 
+def by_data(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """The runs of each data set."""
+    return {name: list(group) for name, group in groupby(runs, key=lambda run: run.data)}
+
+
 def markdown(runs: Sequence[Run]) -> str:
-    """The table of the paper, one line a run, with what real images reach."""
-    lines = [["method", "budget", "seed", *(heading for heading, _ in COLUMNS.values())]]
+    """The table of the paper for each data set: mean and standard deviation over seeds, and real images."""
+    return "\n".join(f"{data}\n\n{_table(group)}" for data, group in by_data(runs).items())
+
+
+def _table(runs: Sequence[Run]) -> str:
+    lines = [["method", "budget", "seeds", *(heading for heading, _ in COLUMNS.values())]]
     real = {name: runs[0].metrics[key] for name, key in REAL.items()}
-    lines.append(["real images", "", "", *(_cell(real, name) for name in COLUMNS)])
-    for run in runs:
-        cells = [_cell(run.metrics, name) for name in COLUMNS]
-        lines.append([run.method, f"{run.budget:g}", str(run.seed), *cells])
+    lines.append(["real images", "", "", *(_cell([real], name) for name in COLUMNS)])
+    for (budget, method), group in groupby(runs, key=lambda run: (run.budget, run.method)):
+        same = list(group)
+        cells = [_cell([run.metrics for run in same], name) for name in COLUMNS]
+        lines.append([method, f"{budget:g}", ", ".join(str(run.seed) for run in same), *cells])
     rows = [f"| {' | '.join(line)} |" for line in lines]
     return "\n".join([rows[0], "|" + "---|" * len(lines[0]), *rows[1:]]) + "\n"
 
 
-def _cell(metrics: Mapping[str, Any], name: str) -> str:
-    return format(metrics[name], COLUMNS[name][1]) if name in metrics else ""
+def _cell(seeds: Sequence[Mapping[str, Any]], name: str) -> str:
+    values, form = [metrics[name] for metrics in seeds if name in metrics], COLUMNS[name][1]
+    spread = f" ± {format(stdev(values), form)}" if len(values) > 1 else ""
+    return format(mean(values), form) + spread if values else ""
 
 
 def grids(runs: Sequence[Run], path: Path, *, each: int = 8) -> None:

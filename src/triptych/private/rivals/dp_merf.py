@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from jaxtyping import Float, Int
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
@@ -33,10 +33,12 @@ def mean_distance(
 class DPMERF(pl.LightningModule):
     """One batch is one step of the generator towards the released embedding."""
 
+    learner: nn.Module  # what is trained
+
     def __init__(self, config: PrivateConfig, data: DataConfig, embedding: Embedding) -> None:
         super().__init__()
         self.settings, self.classes = config.dp_merf, data.classes
-        self.generator = Generator(config.generator, data)
+        self.generator = self.learner = Generator(config.generator, data)
         self.embedding = embedding
 
     @property
@@ -45,13 +47,16 @@ class DPMERF(pl.LightningModule):
         return self.generator
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = Adam(self.generator.parameters(), self.settings.learning_rate)
+        optimizer = Adam(self.learner.parameters(), self.settings.learning_rate)
         schedule = CosineAnnealingLR(optimizer, self.settings.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         labels = torch.randint(self.classes, (self.settings.batch_size,), device=self.device)
-        fake = self.generator(self.generator.draw_latent(len(labels)), labels)
-        loss = mean_distance(self.embedding.means, self.embedding.features(fake.flatten(1)), labels)
+        loss = mean_distance(self.embedding.means, self.embedding.features(self.fakes(labels)), labels)
         self.log("mean_distance", loss, prog_bar=True)
         return loss
+
+    def fakes(self, labels: Int[Tensor, " n"]) -> Float[Tensor, "n inputs"]:
+        """What is embedded of generated images with these labels."""
+        return self.generator(self.generator.draw_latent(len(labels)), labels).flatten(1)

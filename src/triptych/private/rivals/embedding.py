@@ -80,9 +80,14 @@ def release_means(
 
 
 def pay_once(
-    path: Path, ledger: Ledger, embedding: Embedding, release: Callable[[], Float[Tensor, "classes features"]]
+    path: Path,
+    ledger: Ledger,
+    embedding: Embedding,
+    release: Callable[[], Float[Tensor, "classes features"]],
+    *,
+    step: int = 0,
 ) -> None:
-    """Fill `embedding` with what `release` makes, or with what an earlier attempt left at `path`.
+    """Fill `embedding` with what `release` makes at `step`, or with what an earlier attempt left at `path`.
 
     The noisy vectors are on the disk before they are paid for, and paid for
     before they are used: a killed attempt that continues makes no second release.
@@ -92,5 +97,5 @@ def pay_once(
     else:
         embedding.means.copy_(release())
         save_weights(path, embedding)
-    if ledger.steps == 0:
-        ledger.record(0)
+    if ledger.last != step:
+        ledger.record(step)
