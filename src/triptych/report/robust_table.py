@@ -117,7 +117,7 @@ def draw(jobs: Sequence[Job], path: Path) -> None:
         yticks=range(len(table)),
         yticklabels=[row.name for row in table],
         ylim=(len(table) - 0.5, -0.5),
-        xlabel="accuracy on the target in %, from source only to after self-training; x: the paper's table",
+        xlabel="target accuracy in %, from source only to after; crosses: the paper",
     )
     axes.grid(axis="x", alpha=0.3)
     figure.savefig(path, dpi=120)
