@@ -1,4 +1,4 @@
-"""The end of the chain: one certificate from the sensitive set to the board.
+"""The end of the chain: one signed certificate from the sensitive set to the board.
 
 Reads results alone. What it says of privacy follows from post-processing: every
 stage after the generator works on samples and on the target's images.
@@ -7,7 +7,7 @@ stage after the generator works on samples and on the target's images.
 from pipelines.stage import Metrics, Stage, stage
 from triptych.tracking.chain import Step
 
-TRAINING = ("data", "space", "supernet", "search", "adapt")
+TRAINING = ("data", "space", "supernet", "instructions", "search", "adapt")
 DEVICE = ("quantize", "generate", "measure")
 STEPS = (
     Step("out/private/train", ("generator.safetensors", "certificate.json")),
@@ -22,6 +22,7 @@ def main(stage: Stage) -> Metrics:
     from triptych.privacy.certificate import read_certificate
     from triptych.report.hinge import claims, headline
     from triptych.tracking.chain import links, seal, verify
+    from triptych.tracking.signature import ensure_own_key, sign
 
     root = stage.inputs
     private = root / "out/private/train"
@@ -33,7 +34,9 @@ def main(stage: Stage) -> Metrics:
     said = claims(promise, metrics, board=stage.config.board, hinge=stage.config.hinge)
     certificate = seal(said, links(root, STEPS))
     verify(certificate, root)
-    write_json(stage.out / "certificate.json", certificate)
+    path = stage.out / "certificate.json"
+    write_json(path, certificate)
+    sign(path, ensure_own_key())
     return headline(promise, metrics)
 
 

@@ -1,11 +1,13 @@
 """Several stages in one job: what a sweep runs instead of `dvc repro`, in a folder of its own.
 
 A job's folder is laid out as a checkout. What its stages read and do not make
-themselves is linked from the real one, so run the pipeline once before.
+themselves is linked from the real one, so run the pipeline once before. A result
+that the checkout or another job of the sweep has already is taken over: each is
+computed, and paid for, once.
 """
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from pipelines.stage import ROOT, Stage, function_of, run_and_publish, run_stage
+from pipelines.stage import ROOT, Stage, adopt, function_of, run_and_publish, run_stage
 from triptych.config import Config, load
 from triptych.config.hinge import CHANNELS
 from triptych.data.files import read_json
@@ -47,7 +49,7 @@ def job_app(function: Callable[[Config, Path], Any]) -> Callable[[], Any]:
 def run_stages(
     names: Sequence[str], config: Config, root: Path, *, instead: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """Run the stages in `root`, those that are up to date excepted; returns their metrics, later ones first.
+    """Run the stages in `root`, unless somebody has their result; returns their metrics, later ones first.
 
     instead  folders of the checkout that stand for others
 
@@ -60,8 +62,13 @@ def run_stages(
     for name, command in zip(names, commands, strict=True):
         _link_inputs(root, read_declaration(ROOT, name).deps, made, instead or {})
         here, folder = _for_panel(config, command.panel), root / command.folder
-        if not _up_to_date(name, here, folder):
-            run_and_publish(name, function_of(command.script), here, folder)
+        mark = Stage(read_declaration(ROOT, name), here, root, folder).fingerprint
+        with _alone(mark):
+            if found := _result(mark, (folder, ROOT / command.folder, *_beside(root, command.folder))):
+                if found != folder:
+                    adopt(found, folder)
+            else:
+                run_and_publish(name, function_of(command.script), here, folder)
         metrics |= read_json(folder / "metrics.json")
     return metrics
 
@@ -110,7 +117,22 @@ def _link_inputs(root: Path, deps: Sequence[str], made: Sequence[str], instead: 
         path.symlink_to(ROOT / target)
 
 
-def _up_to_date(name: str, config: Config, out: Path) -> bool:
-    record = out / "run.json"
-    stage = Stage(read_declaration(ROOT, name), config, Path(config.inputs), out)
-    return record.exists() and read_json(record)["fingerprint"] == stage.fingerprint
+def _alone(fingerprint: str) -> FileLock:
+    """Held while a result is looked for and made: jobs beside each other share its checkpoints."""
+    lock = ROOT / ".ckpt" / f"{fingerprint}.lock"
+    lock.parent.mkdir(exist_ok=True)
+    return FileLock(lock)
+
+
+def _beside(root: Path, folder: str) -> list[Path]:
+    """The same folder of the sweep's other jobs."""
+    return sorted(root.parent.glob(f"*/{folder}"))
+
+
+def _result(fingerprint: str, folders: Iterable[Path]) -> Path | None:
+    """The first of `folders` that holds the finished result called `fingerprint`."""
+    for folder in folders:
+        record = folder / "run.json"
+        if record.exists() and read_json(record)["fingerprint"] == fingerprint:
+            return folder
+    return None

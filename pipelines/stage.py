@@ -222,7 +222,7 @@ def run_and_publish(name: str, function: Callable[[Stage], Metrics], config: Con
 
 def run_stage(name: str, function: Callable[[Stage], Metrics], config: Config, out: Path) -> None:
     """Run `function` as the stage `name` of `dvc.yaml`; its results appear in `out`."""
-    partial = _fresh_folder(out.parent / f".{out.name}.partial")
+    partial = _fresh_folder(_partial(out))
     _set_up_process(config)
     stage = Stage(read_declaration(ROOT, name), config, Path(config.inputs), partial)
     stage.digests  # noqa: B018  # fails early where an input is missing
@@ -233,6 +233,15 @@ def run_stage(name: str, function: Callable[[Stage], Metrics], config: Config, o
     write_json(partial / "run.json", {**stage.record, "opened": sorted(opened)})
     _reveal(partial, out)
     shutil.rmtree(stage.checkpoints, ignore_errors=True)
+
+
+def adopt(result: Path, out: Path) -> None:
+    """Take over the finished `result` of another folder as `out`."""
+    partial = _partial(out)
+    with room_on_disk(out):
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(result, partial)
+    _reveal(partial, out)
 
 
 @contextmanager
@@ -287,6 +296,10 @@ def _set_up_process(config: Config) -> None:
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view")  # a copy more, with DDP
     torch.set_num_threads(config.trainer.threads)
     seed_everything(config.seed, workers=True, verbose=False)
+
+
+def _partial(out: Path) -> Path:
+    return out.parent / f".{out.name}.partial"
 
 
 def _fresh_folder(folder: Path) -> Path:

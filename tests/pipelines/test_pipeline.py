@@ -14,9 +14,9 @@ from mlflow import MlflowClient
 from mlflow.models import Model
 
 from tests.pipelines.conftest import Checkout
-from triptych.data.files import read_json
+from triptych.data.files import read_json, write_json
 from triptych.errors import IntegrityError
-from triptych.tracking.chain import verify
+from triptych.tracking.chain import seal, verify
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +166,23 @@ def test_chain_ends_with_one_certificate_that_fits_its_files(checkout: Checkout,
     with pytest.raises(IntegrityError, match=r"out/hinge/quantize/model\.tflite is not what hinge_quantize"):
         verify(certificate, checkout.path)
     model.write_bytes(whole)
+
+
+def test_pipeline_signs_so_that_an_artefact_changed_with_its_certificate_is_found(
+    checkout: Checkout, repro: str
+):
+    """All digests can be computed anew by whoever changes a file; the signature of this machine cannot."""
+    said = checkout.run("triptych", "certificate", "verify").stdout
+    public = checkout.run("triptych", "certificate", "key").stdout.split()[-1]
+    assert f"signed by {public}" in said
+    path = checkout.path / "out/hinge/chain/certificate.json"
+    honest, certificate = path.read_bytes(), read_json(path)
+    certificate["claims"]["privacy"]["epsilon"] /= 2
+    write_json(path, seal(certificate["claims"], certificate["chain"]))
+    refused = checkout.run("triptych", "certificate", "verify", check=False)
+    assert refused.returncode == 1
+    assert "does not sign this certificate" in refused.stdout
+    path.write_bytes(honest)
 
 
 def test_plots_can_be_drawn(checkout: Checkout, repro: str):

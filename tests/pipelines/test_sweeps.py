@@ -74,6 +74,15 @@ def test_optuna_weighs_accuracy_memory_and_epsilon(checkout: Checkout, swept: st
     assert {tuple(solution["values"]) for solution in solutions} <= measured
 
 
+def test_what_jobs_share_is_computed_once(checkout: Checkout, swept: str):
+    """Two jobs that trained the same thing would wear out each other's checkpoints, and pay for it twice."""
+    made = [
+        {(checkout.path / f"multirun/pareto/{job}/{folder}/run.json").stat().st_mtime_ns for job in range(2)}
+        for folder in ("data/prepared/real", "out/private/warm_start", "out/private/train")
+    ]
+    assert [len(times) for times in made] == [1, 1, 2], "the noise concerns the training alone"
+
+
 def test_every_job_is_one_run_above_its_stages(checkout: Checkout, swept: str):
     """Eleven runs a job beside each other cannot be compared; nothing is lost where two write at once."""
     client = MlflowClient(f"sqlite:///{checkout.path}/mlflow.db")
@@ -110,6 +119,30 @@ def test_sweep_goes_on_where_it_was_interrupted_and_through_submitit(checkout: C
     assert after.keys() - before.keys() == {folder / "0/out/hinge/quantize/run.json"}
     assert (folder / "0/report.json").exists()
     assert len(jobs(checkout)) == 2
+
+
+def test_dvc_runs_its_queue_in_parallel(checkout: Checkout):
+    """Two workers in copies of the checkout: both results are in DVC's table and in the one MLflow store."""
+    for side in (12, 16):
+        setting = f"overrides.yaml:tiny=['tiny.space.resolutions=[{side}]']"
+        checkout.run("dvc", "exp", "run", "--queue", "--name", f"side-{side}", "-S", setting, "tiny_space")
+    output = checkout.run("dvc", "queue", "start", "--jobs", "2").stdout
+    assert "Started '2' new experiments task queue workers" in output
+    deadline = time.monotonic() + 240
+    while checkout.run("git", "for-each-ref", "refs/exps").stdout.count("/side-") < 2:
+        if time.monotonic() > deadline:
+            checkout.run("dvc", "queue", "stop", "--kill")
+            pytest.fail(checkout.run("dvc", "queue", "status").stdout)
+        time.sleep(0.5)
+    shown = checkout.run("dvc", "exp", "show", "--csv").stdout
+    rows = csv.DictReader(shown[shown.index("Experiment,") :].splitlines())
+    assert {row["Experiment"]: row["resolution"] for row in rows if row["Experiment"]} == {
+        "side-12": "12",
+        "side-16": "16",
+    }
+    client = MlflowClient(f"sqlite:///{checkout.path}/mlflow.db")
+    runs = client.search_runs(["1"], "tags.`triptych.stage` = 'tiny_space'")
+    assert sorted(run.data.metrics["resolution"] for run in runs) == [12, 16]
 
 
 @pytest.fixture

@@ -6,9 +6,16 @@ from pathlib import Path
 import pytest
 
 from triptych.data.files import digest_of, read_json, sha256, write_json
-from triptych.errors import DataError, IntegrityError
+from triptych.errors import DataError, IntegrityError, OutputError
 from triptych.tracking.chain import WITHHELD, Step, links, seal, verify
-from triptych.tracking.signature import create_key, sign, signature_path, verify_signature
+from triptych.tracking.signature import (
+    create_key,
+    ensure_own_key,
+    public_key,
+    sign,
+    signature_path,
+    verify_signature,
+)
 
 STEPS = (Step("out/private", ("generator",)), Step("out/samples"), Step("out/board"))
 
@@ -140,3 +147,17 @@ def test_key_is_never_overwritten_and_another_file_is_no_key(signed: tuple[Path,
     with pytest.raises(DataError, match="is not an unencrypted PEM key"):
         sign(signed[0], signed[0])
     assert read_json(signature_path(signed[0]))["public_key"] == signed[1]
+
+
+def test_machine_has_one_key_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Made on first use, outside the checkout, for its owner alone, and the same ever after."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("TRIPTYCH_KEY", raising=False)
+    made = ensure_own_key()
+    assert made == tmp_path / ".config/triptych/signing.pem"
+    assert made.stat().st_mode & 0o777 == 0o600
+    assert list(made.parent.iterdir()) == [made]
+    assert public_key(ensure_own_key()) == public_key(made)
+    monkeypatch.setenv("TRIPTYCH_KEY", str(made / "below/a/file"))
+    with pytest.raises(OutputError, match="set TRIPTYCH_KEY"):
+        ensure_own_key()

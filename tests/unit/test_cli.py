@@ -107,13 +107,17 @@ def test_runs_are_found_by_their_metrics(tmp_path: Path, capsys: pytest.CaptureF
     assert "MLflow refuses 'epsilon ?'" in capsys.readouterr().err
 
 
-def test_certificate_is_made_signed_and_checked(tmp_path: Path, capsys: pytest.CaptureFixture):
+def test_certificate_is_made_signed_and_checked(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
     """From a key to a changed artefact that is found, by commands alone."""
+    monkeypatch.setenv("TRIPTYCH_KEY", str(tmp_path / "own.pem"))
     folder = tmp_path / "out/board"
     folder.mkdir(parents=True)
     (folder / "firmware").write_text("code")
     write_json(folder / "run.json", {"stage": "board", "fingerprint": "1", "data": {}})
-    write_json(tmp_path / "certificate.json", seal({"epsilon": 1.0}, links(tmp_path, [Step("out/board")])))
+    certificate = seal({"epsilon": 1.0}, links(tmp_path, [Step("out/board")]))
+    write_json(tmp_path / "certificate.json", certificate)
     file = ["certificate.json", "--root", str(tmp_path)]
     assert run(["certificate", "verify", *file]) == 0
     assert "2 artefacts are what the certificate says; not signed" in capsys.readouterr().out
@@ -125,3 +129,23 @@ def test_certificate_is_made_signed_and_checked(tmp_path: Path, capsys: pytest.C
     capsys.readouterr()
     assert run(["certificate", "verify", *file]) == 1
     assert "out/board/firmware is not what board wrote" in capsys.readouterr().err
+
+
+def test_machine_that_has_a_key_expects_its_own_signature(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    """Who may change an artefact may seal and sign anew: with another key, or not at all."""
+    monkeypatch.setenv("TRIPTYCH_KEY", str(tmp_path / "own.pem"))
+    write_json(tmp_path / "certificate.json", seal({"epsilon": 1.0}, []))
+    file = ["certificate.json", "--root", str(tmp_path)]
+    assert run(["certificate", "key"]) == 0
+    public = capsys.readouterr().out.split()[-1]
+    assert run(["certificate", "verify", *file]) == 1
+    assert "is not signed" in capsys.readouterr().err
+    assert run(["certificate", "sign", *file]) == 0
+    assert run(["certificate", "verify", *file]) == 0
+    assert f"signed by {public}\n" in capsys.readouterr().out
+    assert run(["certificate", "key", str(tmp_path / "other.pem")]) == 0
+    assert run(["certificate", "sign", *file, "--key", str(tmp_path / "other.pem")]) == 0
+    assert run(["certificate", "verify", *file]) == 1
+    assert f"not by {public}" in capsys.readouterr().err

@@ -3,6 +3,9 @@
 import json
 from pathlib import Path
 
+import pytest
+
+from triptych.data.files import write_json
 from triptych.report.robust_table import choose, draw, markdown, read_jobs, rows, spread
 
 
@@ -54,6 +57,17 @@ def test_jobs_are_found_in_the_folder_and_other_metrics_left_alone(tmp_path: Pat
     assert read_jobs(tmp_path) == JOBS
     draw(JOBS, tmp_path / "table.png")
     assert (tmp_path / "table.png").stat().st_size > 5000
+
+
+def test_jobs_of_another_version_are_left_out_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """The report must not end in a KeyError because of a sweep that ran months ago."""
+    old = {key: value for key, value in JOBS[1].items() if key != "selection_score_entropy"}
+    write_json(tmp_path / "old/metrics.json", old)
+    write_json(tmp_path / "new/metrics.json", JOBS[0])
+    assert read_jobs(tmp_path) == [JOBS[0]]
+    (said,) = caplog.messages
+    assert said.startswith(f"{tmp_path}/old/metrics.json is left out")
+    assert "selection_score_entropy" in said
 
 
 def test_choice_is_by_the_mean_score_and_blind_to_the_accuracy():

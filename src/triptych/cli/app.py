@@ -97,35 +97,49 @@ def verify(
     public_key: Annotated[str | None, typer.Option(help="whose signature is expected, 64 hex digits")] = None,
     root: Root = Path(),
 ) -> None:
-    """Compare every artefact of the chain with the certificate, and check the signature."""
+    """Compare every artefact of the chain with the certificate, and check the signature.
+
+    Without --public-key the signature must be that of this machine's key, where it has one.
+    """
     from triptych.data.files import read_json
+    from triptych.tracking import signature
     from triptych.tracking.chain import verify as verify_chain
-    from triptych.tracking.signature import verify_signature
 
     files = verify_chain(read_json(root / file), root)
-    signer = verify_signature(root / file, public_key)
-    said = f"signed by {signer}" if signer else "not signed"
+    own = signature.own_key()
+    expected = public_key or (signature.public_key(own) if own.exists() else None)
+    signer = signature.verify_signature(root / file, expected)
+    known = "" if expected else ", whoever that is: name whom you expect by --public-key"
+    said = f"signed by {signer}{known}" if signer else "not signed"
     Console().print(f"{files} artefacts are what the certificate says; {said}", soft_wrap=True)
 
 
 @certificate.command(epilog="Example:  triptych certificate sign --key ~/triptych.pem")
 def sign(
-    key: Annotated[Path, typer.Option(help="private key, PEM, Ed25519")],
+    key: Annotated[
+        Path | None, typer.Option(help="private key, PEM, Ed25519; default this machine's")
+    ] = None,
     file: File = CERTIFICATE,
     root: Root = Path(),
 ) -> None:
-    """Sign the certificate's digest; the signature lies beside it."""
-    from triptych.tracking.signature import sign as sign_file
+    """Sign the certificate's digest once more, by another key; the pipeline has signed it already."""
+    from triptych.tracking import signature
 
-    Console().print(f"signed by {sign_file(root / file, key)}", soft_wrap=True)
+    signer = signature.sign(root / file, key or signature.ensure_own_key())
+    Console().print(f"signed by {signer}", soft_wrap=True)
 
 
-@certificate.command(epilog="Example:  triptych certificate key ~/triptych.pem")
-def key(file: Annotated[Path, typer.Argument(help="where to write the new private key")]) -> None:
-    """Make a key for signing; prints the public key, which others need to check."""
-    from triptych.tracking.signature import create_key
+@certificate.command(epilog="Example:  triptych certificate key")
+def key(
+    file: Annotated[
+        Path | None, typer.Argument(help="where to write a new private key; default this machine's key")
+    ] = None,
+) -> None:
+    """Print this machine's public key, which others need to check; make it where there is none."""
+    from triptych.tracking import signature
 
-    Console().print(f"public key {create_key(file)}", soft_wrap=True)
+    public = signature.create_key(file) if file else signature.public_key(signature.ensure_own_key())
+    Console().print(f"public key {public}", soft_wrap=True)
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -1,5 +1,6 @@
 """The table of self-training over settings, objectives and seeds, from the jobs of a multirun."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ from triptych.data.files import read_json
 
 Job = Mapping[str, Any]
 Candidate = tuple[str, tuple[str, ...], str]  # experiment, overrides, objective
+KEYS = ("setting", "overrides", "objectives", "seed", "target_accuracy_before", "trust", "cpu_seconds")
+SCORES = ("target_accuracy", "selection_score")  # of each objective
+log = logging.getLogger(__name__)
 PAPER = {  # arXiv 2006.10032, table 1: before and after in %
     "paper/cmnist": (82, 91),
     "paper/cmnist97": (72, 67),
@@ -39,9 +43,24 @@ class Row:
 
 
 def read_jobs(folder: Path) -> list[Job]:
-    """The metrics of every job below `folder` that has finished, in the order of their names."""
-    found = (read_json(path) for path in sorted(folder.rglob("metrics.json")))
-    return [job for job in found if "setting" in job]
+    """The metrics of every job below `folder` that has finished, in the order of their names.
+
+    Jobs that another version wrote are left out, with a warning that names them.
+    """
+    found = ((path, read_json(path)) for path in sorted(folder.rglob("metrics.json")))
+    jobs = [(path, job) for path, job in found if "setting" in job]
+    for path, job in jobs:
+        if missing := _missing(job):
+            log.warning(
+                f"{path} is left out: another version wrote it, without {missing[0]}; run that job again"
+            )
+    return [job for _, job in jobs if not _missing(job)]
+
+
+def _missing(job: Job) -> list[str]:
+    """What a row needs and `job` has not."""
+    each = (f"{name}_{objective}" for objective in job.get("objectives", ()) for name in SCORES)
+    return [name for name in (*KEYS, *each) if name not in job]
 
 
 def rows(jobs: Sequence[Job]) -> list[Row]:

@@ -1,6 +1,14 @@
-"""Ed25519 signatures beside a certificate: who vouches for its digest."""
+"""Ed25519 signatures beside a certificate: who vouches for its digest.
 
+The pipeline signs with the key of its machine, made on first use and kept outside
+the checkout: whoever changes an artefact may compute every digest anew, the
+signature he cannot.
+"""
+
+import os
+from contextlib import suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -13,8 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from triptych.data.files import read_json, write_atomic, write_json
-from triptych.errors import DataError, IntegrityError
+from triptych.data.files import read_json, write_json
+from triptych.errors import DataError, IntegrityError, OutputError
 
 CONTEXT = b"triptych chain certificate v1\0"  # a signature is good for nothing else
 
@@ -24,14 +32,45 @@ def signature_path(certificate: Path) -> Path:
     return certificate.with_suffix(".sig.json")
 
 
+def own_key() -> Path:
+    """Where the key of this machine lies, or will: `$TRIPTYCH_KEY`, else in the home folder."""
+    return Path(os.environ.get("TRIPTYCH_KEY") or Path.home() / ".config/triptych/signing.pem")
+
+
+def ensure_own_key() -> Path:
+    """The key of this machine, made where there is none."""
+    path = own_key()
+    if not path.exists():
+        with suppress(DataError):  # somebody was quicker
+            create_key(path)
+    return path
+
+
 def create_key(path: Path) -> str:
-    """Write a new private key (PEM, for its owner alone); returns the public key, 64 hexadecimal digits."""
-    if path.exists():
-        raise DataError(f"{path} exists; a key is never overwritten")
+    """Write a new private key (PEM, for its owner alone); returns the public key, 64 hexadecimal digits.
+
+    Raises DataError where there is a file, OutputError where none can be written.
+    """
     key = Ed25519PrivateKey.generate()
-    write_atomic(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    path.chmod(0o600)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=path.parent) as handle:  # for its owner alone from the first byte
+            handle.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+            handle.flush()
+            os.fsync(handle.fileno())
+            path.hardlink_to(handle.name)
+    except FileExistsError as error:
+        raise DataError(f"{path} exists; a key is never overwritten") from error
+    except OSError as error:
+        raise OutputError(
+            f"cannot write the key {path}: {error.strerror}; set TRIPTYCH_KEY to a file in a writable folder"
+        ) from error
     return _public(key)
+
+
+def public_key(path: Path) -> str:
+    """The public key of the private one in `path`, 64 hexadecimal digits."""
+    return _public(_load(path))
 
 
 def sign(certificate: Path, key: Path) -> str:
@@ -44,20 +83,23 @@ def sign(certificate: Path, key: Path) -> str:
     return public
 
 
-def verify_signature(certificate: Path, public_key: str | None = None) -> str | None:
+def verify_signature(certificate: Path, expected: str | None = None) -> str | None:
     """The public key that signed, or None where there is no signature and none is asked for.
 
-    Raises IntegrityError where the signature is false, missing though `public_key` is
-    expected, or somebody else's.
+    Raises IntegrityError where the signature is false, missing though that of the public
+    key `expected` is asked for, or somebody else's.
     """
     path = signature_path(certificate)
     if not path.exists():
-        if public_key:
+        if expected:
             raise IntegrityError(f"{certificate} is not signed: {path.name} is missing")
         return None
     entry: dict[str, Any] = read_json(path)
-    if public_key and entry["public_key"] != public_key:
-        raise IntegrityError(f"{path} is signed by {entry['public_key']}, not by {public_key}")
+    if expected and entry["public_key"] != expected:
+        raise IntegrityError(
+            f"{path} is signed by {entry['public_key']}, not by {expected}; where you trust the former, "
+            "pass it as --public-key"
+        )
     message = CONTEXT + bytes.fromhex(read_json(certificate)["digest"])
     try:
         Ed25519PublicKey.from_public_bytes(bytes.fromhex(entry["public_key"])).verify(
