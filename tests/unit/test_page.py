@@ -53,18 +53,13 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def swept(root: Path) -> Path:
-    """The same after sweeps: three seeds, two ablations, self-training over two seeds."""
+    """The same after sweeps: three seeds of panels and chain, two ablations, self-training over two seeds."""
     (root / "multirun/seeds").mkdir(parents=True)
     (root / "multirun/seeds/sweep.csv").write_text("seed,board_accuracy\n0,0.90\n1,0.92\n2,0.97\n")
+    (root / "multirun/chain_seeds").mkdir()
+    chain = "seed,board_accuracy,peak_sram\n0,0.70,3000\n1,0.72,4000\n2,0.74,5000\n"
+    (root / "multirun/chain_seeds/sweep.csv").write_text(chain)
     for target in ("hinge_ablation", "hinge_ablation_usps"):
-        for seed in range(3):
-            job = {
-                "source": "synthetic",
-                "self_training": True,
-                "seed": seed,
-                "int8_accuracy": 0.7 + seed / 50,
-            }
-            write_json(root / f"multirun/{target}/{seed}/metrics.json", job)
         write_json(
             root / f"multirun/{target}/ablation.json",
             {"chain": {"target_accuracy": 0.72, "sd": 0.02, "seeds": 3}},
@@ -102,6 +97,7 @@ def test_spread_over_seeds_stands_beside_the_run_and_the_papers_numbers(swept: P
     text = page(swept)
     assert "93.0% ± 3.6%, 3 seeds" in text
     assert "72.0% ± 2.0%, 3 seeds" in text, "the chain's own seeds"
+    assert "4,000 ± 1,000, 3 seeds" in text
     assert re.search(
         r"paper/cmnist97 entropy</th><td>73\.0 ± 0\.0</td><td class=\"value\">66\.0 ± 1\.4</td>.*72 → 67",
         text,

@@ -6,26 +6,24 @@ from pathlib import Path
 
 import numpy as np
 
-from triptych.report.waterfall import ABLATIONS, accuracies, read_jobs
-
-SWEEP, ABLATION = "multirun/seeds", "multirun/hinge_ablation"
+SWEEPS = {"seeds": "", "chain_seeds": "chain_"}  # of conf/sweep, and what their metrics are called here
 Values = Mapping[str, Sequence[float]]
 
 
 def repeated(root: Path) -> Values:
     """The values of every metric over the seeds that were run; nothing where none were.
 
-    Those of `+sweep=seeds` under their names, the chain's accuracy as `chain`.
+    Those of the chain begin with `chain_`.
     """
     values: dict[str, list[float]] = {}
-    table = root / SWEEP / "sweep.csv"
-    if table.exists():
-        with table.open(newline="") as handle:
-            for row in csv.DictReader(handle):
-                for name, value in row.items():
-                    values.setdefault(name, []).append(float(value))
-    chain = accuracies(read_jobs(root / ABLATION), ABLATIONS["chain"])
-    return {**values, "chain": list(chain.values())}
+    for sweep, prefix in SWEEPS.items():
+        table = root / "multirun" / sweep / "sweep.csv"
+        if table.exists():
+            with table.open(newline="") as handle:
+                for row in csv.DictReader(handle):
+                    for name, value in row.items():
+                        values.setdefault(prefix + name, []).append(float(value))
+    return values
 
 
 def spread(values: Sequence[float], form: str) -> str:

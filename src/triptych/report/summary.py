@@ -127,16 +127,29 @@ ROWS = (
         "{instructions:,}",
         seeds="instructions:,.0f",
     ),
-    Row("Chain", "epsilon of everything", "out/hinge/chain", "{epsilon:.3f} (delta {delta:g})"),
+    Row(
+        "Chain",
+        "epsilon of everything",
+        "out/hinge/chain",
+        "{epsilon:.3f} (delta {delta:g})",
+        seeds="chain_epsilon:.3f",
+    ),
     Row(
         "Chain",
         "target accuracy on the board",
         "out/hinge/chain",
         "{board_accuracy:.1%} (float {subnet_accuracy:.1%})",
-        seeds="chain:.1%",
+        seeds="chain_board_accuracy:.1%",
     ),
-    Row("Chain", "peak SRAM, flash", "out/hinge/chain", "{peak_sram:,} B, {flash:,} B"),
-    Row("Chain", "instructions per inference", "out/hinge/chain", "{instructions:,}"),
+    Row("Chain", "peak SRAM", "out/hinge/chain", "{peak_sram:,} B", seeds="chain_peak_sram:,.0f"),
+    Row("Chain", "flash", "out/hinge/chain", "{flash:,} B", seeds="chain_flash:,.0f"),
+    Row(
+        "Chain",
+        "instructions per inference",
+        "out/hinge/chain",
+        "{instructions:,}",
+        seeds="chain_instructions:,.0f",
+    ),
 )
 
 
