@@ -36,11 +36,14 @@ def _domains(stage: Stage) -> tuple["Domains", dict[str, Any] | None, dict[str, 
     from dataclasses import asdict
 
     from triptych.data import usps
+    from triptych.data.distort import distort
+    from triptych.data.prepared import Split
     from triptych.data.shift import ColourLaw
     from triptych.data.target import Sizes, coloured, elsewhere
 
     config, hinge = stage.config, stage.config.hinge
-    samples = stage.split("train")
+    drawn = stage.split("train")
+    samples = Split(distort(drawn.images, hinge.distortion, seed=config.seed), drawn.labels)
     sizes = Sizes(hinge.source_test_size, hinge.unlabelled_size, hinge.source_size)
     if hinge.target == "usps":
         target = usps.load_usps(Path("data/raw"), samples.images.shape[-1])

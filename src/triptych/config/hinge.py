@@ -15,6 +15,7 @@ class HingeConfig:
     target: str = MISSING  # coloured: held-out images in colours that say nothing of their label; usps
     channels: int = MISSING  # of its images; the chain's experiments set data.channels to it
     source_size: int | None = None  # samples used, at most; null: all
+    distortion: float = 0.0  # of the samples, from 0, as drawn, to 1
     source_test_size: int = MISSING  # samples that the source's classifier is not trained on
     unlabelled_size: int = MISSING  # target images that self-training sees, without their labels
     self_training: bool = MISSING  # false is an ablation
@@ -27,6 +28,10 @@ class HingeConfig:
             self.channels == expected,
             f"hinge.channels={self.channels} does not fit hinge.target={self.target}, which has {expected}; "
             f"choose the group, as hinge={self.target}",
+        )
+        require(
+            0 <= self.distortion <= 1,
+            f"hinge.distortion={self.distortion} must lie in [0, 1]: 0 leaves samples as drawn",
         )
         for key in ("source_test_size", "unlabelled_size"):
             positive(f"hinge.{key}", getattr(self, key))
