@@ -23,7 +23,7 @@ def test_without_strength_images_are_the_same():
 
 @pytest.mark.parametrize("strength", [0.25, 0.5, 1.0])
 def test_strokes_turn_as_far_as_the_strength_says_and_keep_their_ink(strength: float):
-    """A stroke that lies down would be another digit: 30 degrees and a bend at most; ink changes by the scales."""
+    """A stroke that lies down would be another digit; ink changes by the scales."""
     bent = distort(BAR, strength, seed=0)
     degrees = np.array([direction(image[0]) for image in bent])
     assert np.abs(degrees).max() < strength * 90
