@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from triptych.cli.app import app, run
 from triptych.cli.doctor import EXTRAS, examine
@@ -29,6 +30,13 @@ def test_every_help_shows_an_example(words: list[str], capsys: pytest.CaptureFix
 def test_commands_are_the_documented_ones():
     """docs/tutorial.md names them."""
     assert set(get_command(app).commands) == {*COMMANDS, "certificate"}  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_shell_completes_commands():
+    """What `triptych --install-completion` makes the shell ask."""
+    asked = {"_TRIPTYCH_COMPLETE": "complete_bash", "COMP_WORDS": "triptych cert", "COMP_CWORD": "1"}
+    said = CliRunner().invoke(app, prog_name="triptych", env=asked).output
+    assert said.split() == ["certificate"]
 
 
 def test_error_is_one_line_and_debug_shows_where(capsys: pytest.CaptureFixture):

@@ -45,6 +45,7 @@ def root(tmp_path: Path) -> Path:
     write_json(tmp_path / "data/prepared/real/card.json", {"name": "digits"})
     link = {"stage": "private_train", "wrote": {"generator": "ab" * 32}, "digest": "cd" * 32}
     write_json(tmp_path / "out/hinge/chain/certificate.json", seal(CLAIMS, [link]))
+    write_json(tmp_path / "out/hinge/chain/certificate.sig.json", {"public_key": "ef" * 32})
     for figure in MADE:
         (tmp_path / figure.path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / figure.path).write_bytes(PNG)
@@ -86,6 +87,7 @@ def test_every_row_figure_and_claim_is_on_the_page(root: Path):
     for figure in MADE:
         assert html.escape(figure.title) in text.replace("&#39;", "&#x27;")
     assert "9.997" in text
+    assert f"signed by <code>{'ef' * 8}…" in text
     assert "73.3%" in text
     assert "5,464" in text
     assert "target &lt;images&gt;" in text, "values from files are text, not markup"

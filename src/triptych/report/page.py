@@ -140,7 +140,8 @@ def self_training(root: Path) -> list[tuple[str, str, str, int, str]]:
 def render(root: Path) -> str:
     """The page. Raises DataError where a result is missing."""
     template = (files("triptych.report") / "page.html.j2").read_text()
-    certificate = read_json(root / "out/hinge/chain/certificate.json")
+    path = root / "out/hinge/chain/certificate.json"
+    certificate, signature = read_json(path), path.with_suffix(".sig.json")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -148,6 +149,7 @@ def render(root: Path) -> str:
         data=read_json(root / "data/prepared/real/card.json"),
         panels=list(lines(root)),
         certificate=certificate,
+        signer=read_json(signature)["public_key"] if signature.exists() else None,
         ablations={
             path.parent.name: read_json(path) for path in sorted(root.glob("multirun/*/ablation.json"))
         },
