@@ -42,6 +42,16 @@ def test_epsilon_covers_the_steps_paid_not_the_steps_planned(files):
     assert certificate["rng"] == "seeded"
 
 
+def test_a_bound_that_an_accountant_cannot_give_is_left_out(files, tmp_path):
+    """So little noise is beyond the numerical bound: the exact one must still reach the file."""
+    loud = replace(TERMS, event=FullEnsemble(0.05, 1))
+    with Ledger(tmp_path / "loud.jsonl", mechanism(loud)) as ledger:
+        ledger.record(0)
+    certificate = issue(loud, ledger=tmp_path / "loud.jsonl", generator=files["generator"], steps_taken=1)
+    write_json(tmp_path / "certificate.json", certificate)
+    assert set(certificate["epsilon_by_accountant"]) == {"gdp", "rdp"}
+
+
 def test_fewer_entries_than_steps_are_refused(files):
     """Someone restored an old ledger: epsilon would be understated."""
     with pytest.raises(PrivacyError, match="records 5 steps, the generator has taken 6"):

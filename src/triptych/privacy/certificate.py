@@ -4,6 +4,7 @@ The promise covers the generator and whatever is computed from it. It does not
 cover numbers measured on the private data, such as scores in reports.
 """
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,9 @@ def issue(terms: Terms, *, ledger: Path, generator: Path, steps_taken: int) -> d
         from triptych.privacy.add_remove import add_or_remove_epsilon  # Opacus takes seconds to import
 
         literature = {"epsilon_add_or_remove": add_or_remove_epsilon(event, terms.delta)}
-    costs = {name: epsilon(event, terms.delta, accountant=name) for name in event.accountants}
+    bounds = {name: epsilon(event, terms.delta, accountant=name) for name in event.accountants}
+    known = (terms.accountant, *(name for name, bound in bounds.items() if math.isfinite(bound)))
+    costs = {name: bound for name, bound in bounds.items() if name in known}
     return {
         "version": VERSION,
         **mechanism(terms),
