@@ -15,7 +15,7 @@ def main(stage: Stage) -> Metrics:
     from triptych.tiny.files import hold_out, read_space, read_supernet, tensors
     from triptych.tiny.latency import read_table
     from triptych.tiny.predictor import search
-    from triptych.tiny.recalibrate import subnet_accuracy
+    from triptych.tiny.recalibrate import Judge
     from triptych.tiny.search import Evolution, candidates_csv, pareto_front
     from triptych.tiny.tables import CostTables
 
@@ -25,7 +25,7 @@ def main(stage: Stage) -> Metrics:
     supernet = read_supernet(stage.dep("supernet.safetensors"), space)
     train, held_out = hold_out(stage.split("train"), config.tiny.supernet.validation_size)
     x, _ = tensors(train.take(slice(settings.recalibration_size)), space.resolution)
-    validation = tensors(held_out, space.resolution)
+    judge = Judge(supernet, x, *tensors(held_out, space.resolution))
 
     bits = config.tiny.quantization.weight_bits
     tables = CostTables(space, bits)
@@ -39,11 +39,11 @@ def main(stage: Stage) -> Metrics:
         space,
         lambda space, arch: subnet_cost(space, arch, table, weight_bits=bits),
         limits,
-        lambda arch: subnet_accuracy(supernet, arch, x, *validation),
+        judge.accuracy,
         np.random.default_rng(config.seed),
         may_fit=lambda arch: tables.may_fit(arch, limits),
     )
-    best, predicted = search(evolution, settings, progress=config.trainer.progress_bar)
+    best, predicted = search(evolution, settings, judge.likelihood, progress=config.trainer.progress_bar)
 
     candidates = list(evolution.evaluated.values())
     write_json(stage.out / "arch.json", best.arch.to_json())

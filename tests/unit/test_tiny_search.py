@@ -151,7 +151,7 @@ def test_a_predictor_finds_what_it_did_not_measure():
     """It must rank subnets it has not seen, and its winner must be measured before it is believed."""
     search_settings = replace(SETTINGS, predictor_samples=60)
     run = evolution()
-    best, known = search(run, search_settings)
+    best, known = search(run, search_settings, similarity)
     assert known["predictor_rank_correlation"] > 0.4
     assert known["subnets_predicted"] > len(run.evaluated)
     assert len(run.evaluated) <= 60 + SETTINGS.parents

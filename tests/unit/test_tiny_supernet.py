@@ -7,7 +7,7 @@ from subnets import EVEN, SPACE, images, supernet
 from triptych.config.tiny import SupernetConfig
 from triptych.tiny.inputs import to_input
 from triptych.tiny.module import SupernetModule
-from triptych.tiny.recalibrate import recalibrate, subnet_accuracy
+from triptych.tiny.recalibrate import Judge, recalibrate, subnet_accuracy
 from triptych.tiny.schedule import schedule, shrink
 
 CONFIG = SupernetConfig(
@@ -64,6 +64,18 @@ def test_accuracy_with_fixed_statistics_does_not_depend_on_the_batch():
         for i in range(6)
     ]
     assert alone == [1.0] * 6
+
+
+def test_a_sure_right_answer_is_likelier_than_a_chance_one():
+    """What the predictor learns from: by hand from the logits, and the accuracy from the same pass."""
+    network, x, arch = supernet(EVEN), images(EVEN, 6), EVEN.smallest()
+    calibration, labels = images(EVEN, 64, seed=1), torch.arange(6) % EVEN.classes
+    with torch.no_grad():
+        logits = network(x, arch, recalibrate(network, [calibration], arch))
+    judge = Judge(network, calibration, x, labels)
+    likelihood = (logits[range(6), labels] - logits.exp().sum(1).log()).mean().item()
+    assert judge.likelihood(arch) == pytest.approx(likelihood, rel=1e-4)
+    assert judge.accuracy(arch) == (logits.argmax(1) == labels).double().mean().item()
 
 
 def test_a_step_sums_the_gradients_of_its_subnets(monkeypatch: pytest.MonkeyPatch):

@@ -1,11 +1,15 @@
-"""Accuracy of a subnet without running it: ridge regression on its choices.
+"""What a subnet is worth without running it: ridge regression on its choices.
+
+Learned is the mean log-likelihood of held-out labels rather than the share of
+correct answers: every image counts by how sure the answer was, so that two
+measurements of the same subnets agree far better (`benchmarks/predictor.py`).
 
 Once-for-All predicts with a small network; the choices' effects are close to
 additive on the tasks here, and a linear model needs fewer measured subnets.
 Chosen by leave-one-out error, judged by the rank correlation out of fold.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,32 +36,36 @@ class Predictor:
     rank_correlation: float
 
     def __call__(self, arch: ArchConfig) -> float:
-        """Predicted accuracy; not confined to [0, 1]."""
+        """Predicted score; not confined to the range of what was measured."""
         return float(self.model.predict(features(self.space, arch)[None])[0])
 
 
-def fit_predictor(space: SearchSpace, archs: Sequence[ArchConfig], accuracies: Sequence[float]) -> Predictor:
+def fit_predictor(space: SearchSpace, archs: Sequence[ArchConfig], scores: Sequence[float]) -> Predictor:
     """Fit on measured subnets, of which at least `FOLDS` are needed."""
     x = np.stack([features(space, arch) for arch in archs])
-    y = np.array(accuracies)
+    y = np.array(scores)
     unseen = cross_val_predict(RidgeCV(PENALTIES), x, y, cv=FOLDS)
     tau = kendalltau(unseen, y).statistic  # pyright: ignore[reportAttributeAccessIssue]  # made at run time
     return Predictor(space, RidgeCV(PENALTIES).fit(x, y), float(np.nan_to_num(tau)))
 
 
 def search(
-    evolution: Evolution, config: SearchConfig, *, progress: bool = False
+    evolution: Evolution,
+    config: SearchConfig,
+    score_of: Callable[[ArchConfig], float],
+    *,
+    progress: bool = False,
 ) -> tuple[Candidate, dict[str, float]]:
-    """The best measured subnet, and what is known of the predictor where one was asked for.
+    """The most accurate measured subnet, and what is known of the predictor where one was asked for.
 
     With `config.predictor_samples`, so many random subnets are measured, the
-    evolution goes by the predictor's word, and its best `config.parents` are
-    measured: what is reported was never only predicted.
+    evolution goes by the predictor of their `score_of`, and its best
+    `config.parents` are measured: what is reported was never only predicted.
     """
     if not config.predictor_samples:
         return evolution.run(config, progress=progress), {}
-    seen = evolution.sample(config.predictor_samples)
-    predictor = fit_predictor(evolution.space, [c.arch for c in seen], [c.accuracy for c in seen])
+    seen = [candidate.arch for candidate in evolution.sample(config.predictor_samples)]
+    predictor = fit_predictor(evolution.space, seen, [score_of(arch) for arch in seen])
     guesses = replace(evolution, accuracy_of=predictor, evaluated={})
     guesses.run(config, progress=progress)
     for guess in sorted(guesses.evaluated.values(), key=lambda c: c.rank, reverse=True)[: config.parents]:

@@ -6,9 +6,11 @@ MCUNet, appendix D).
 """
 
 from collections.abc import Iterable
+from functools import cache
 
 import torch
-from jaxtyping import Float, Int64
+import torch.nn.functional as F
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from triptych.tiny.arch import ArchConfig
@@ -40,6 +42,20 @@ def recalibrate(
 
 
 @torch.no_grad()
+def subnet_scores(
+    supernet: Supernet,
+    arch: ArchConfig,
+    calibration: Float[Tensor, "m channels height width"],
+    x: Float[Tensor, "n channels height width"],
+    labels: Int64[Tensor, " n"],
+) -> tuple[Float64[Tensor, " n"], Float64[Tensor, " n"]]:
+    """Log-likelihood of each label in `x`, and 1 where the answer is right, after recalibration."""
+    statistics = recalibrate(supernet, calibration.split(BATCH), arch)
+    logits = torch.cat([supernet(part, arch, statistics) for part in x.split(BATCH)])
+    likelihood = -F.cross_entropy(logits, labels, reduction="none")
+    return likelihood.double(), (logits.argmax(1) == labels).double()
+
+
 def subnet_accuracy(
     supernet: Supernet,
     arch: ArchConfig,
@@ -48,6 +64,26 @@ def subnet_accuracy(
     labels: Int64[Tensor, " n"],
 ) -> float:
     """Share of correct predictions on `x`, in [0, 1], after recalibration on training images."""
-    statistics = recalibrate(supernet, calibration.split(BATCH), arch)
-    predictions = [supernet(part, arch, statistics).argmax(1) for part in x.split(BATCH)]
-    return (torch.cat(predictions) == labels).double().mean().item()
+    _, correct = subnet_scores(supernet, arch, calibration, x, labels)
+    return correct.mean().item()
+
+
+class Judge:
+    """What subnets answer on held-out images; each is measured once."""
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        calibration: Float[Tensor, "m channels height width"],
+        x: Float[Tensor, "n channels height width"],
+        labels: Int64[Tensor, " n"],
+    ) -> None:
+        self._scores = cache(lambda arch: subnet_scores(supernet, arch, calibration, x, labels))
+
+    def likelihood(self, arch: ArchConfig) -> float:
+        """Mean log-likelihood of the labels, at most 0."""
+        return self._scores(arch)[0].mean().item()
+
+    def accuracy(self, arch: ArchConfig) -> float:
+        """Share of correct answers, in [0, 1]."""
+        return self._scores(arch)[1].mean().item()
