@@ -13,13 +13,16 @@ import csv
 import json
 import random
 import resource
+import signal
 import struct
 import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +34,8 @@ from triptych.errors import TriptychError
 
 Reader = Callable[[Path], object]
 ADDRESS_SPACE = 8 << 30  # bytes; torch alone maps several GB
+SECONDS = 20  # of the processor, for a case
+ROOT = Path(__file__).resolve().parent.parent
 EXTREMES = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF]
 
 
@@ -97,7 +102,7 @@ def _digits(data: bytearray, rng: random.Random) -> None:
 
 def _nest(data: bytearray, rng: random.Random) -> None:
     place = rng.randint(0, len(data))
-    data[place:place] = rng.choice([b"[", b"{", b'{"a":', b"- "]) * rng.choice([1, 100, 20_000])
+    data[place:place] = rng.choice([b"[", b"{", b'{"a":', b"- "]) * rng.choice([1, 100, 3_000])
 
 
 FAULTS = (_flip, _flip, _byte, _byte, _integer, _integer, _cut, _remove, _repeat, _digits, _nest)
@@ -115,6 +120,14 @@ def _other_value(content: bytes, rng: random.Random) -> bytes:
             place = place[key]
         place[key] = rng.choice([place[key], *VALUES])
     return json.dumps(values).encode()
+
+
+def _other_line(content: bytes, rng: random.Random) -> bytes:
+    """A list of overrides, as JSON, one of which is damaged."""
+    lines = json.loads(content)["private"]
+    place = rng.randrange(len(lines))
+    lines[place] = damage(lines[place].encode(), rng).decode("latin-1")
+    return json.dumps({"private": lines}).encode()
 
 
 VALUES = [
@@ -145,6 +158,7 @@ class Target:
     seeds: list[bytes]
     read: Reader
     damage: Damage = damage
+    name: str = "case"  # of the file
 
 
 def idx() -> Target:
@@ -170,9 +184,8 @@ def prepared() -> Target:
     from triptych.data.prepared import read_split
 
     images, labels = np.zeros((4, 1, 8, 8), np.uint8), np.arange(4)
-    return Target(
-        [save({"images": images, "labels": labels})], lambda path: read_split(path.parent, path.stem)
-    )
+    content = save({"images": images, "labels": labels})
+    return Target([content], lambda path: read_split(path.parent, path.stem), name="case.safetensors")
 
 
 def weights() -> Target:
@@ -241,6 +254,113 @@ def overrides() -> Target:
     return Target([text], lambda path: read_overrides(path, "private"))
 
 
+def hydra_overrides() -> Target:
+    """The same file, and what Hydra's grammar and configuration make of its lines.
+
+    As `pipelines.compose` does it, but for the choice of groups: that reads `conf/`
+    anew for every case, which takes a hundred times as long.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import DictConfig, OmegaConf
+
+    from pipelines.compose import hydra_refuses, read_overrides
+    from triptych.config import load
+
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        whole = compose("config")
+    part = OmegaConf.masked_copy(whole, ["trainer", "tracking", "data", "seed", "out", "inputs"])
+    OmegaConf.set_struct(part, True)
+    parser = OverridesParser.create()
+
+    def read(path: Path) -> object:
+        lines = read_overrides(path, "private")
+        composed = deepcopy(part)
+        assert isinstance(composed, DictConfig)
+        with hydra_refuses():
+            ConfigLoaderImpl._apply_overrides_to_config(parser.parse_overrides(lines), composed)
+        return load(composed)
+
+    lines = ["seed=1", "trainer.threads=1", "data.classes=10", "out=x", "++tracking.uri=null"]
+    lines += ["data={test_size: 300}", "inputs='a b'", "data.split_seed=${seed}", "++data.test_size=99"]
+    files = [json.dumps({"private": [first, second]}) for first in lines for second in lines]
+    return Target([file.encode() for file in files], read, _other_line)
+
+
+def npz() -> Target:
+    """Arrays of a data set (NumPy archive), packed and not."""
+    from triptych.data.arrays import read_npz
+
+    files = []
+    for write in (np.savez, np.savez_compressed):
+        buffer = BytesIO()
+        write(buffer, x=np.zeros((4, 8, 8), np.uint8), y=np.arange(4))
+        files.append(buffer.getvalue())
+    return Target(files, lambda path: read_npz(path, "x", "y"))
+
+
+def npy() -> Target:
+    """Inputs for `triptych-engine` (NumPy)."""
+    from tests.networks import example_graph
+    from triptych.deploy.generate import read_images
+
+    graph = example_graph()
+    shape, files = graph[graph.input].shape[1:], []
+    for kind in (np.int8, np.float32):
+        buffer = BytesIO()
+        np.save(buffer, np.zeros((3, *shape), kind))
+        files.append(buffer.getvalue())
+    return Target(files, lambda path: read_images(path, graph))
+
+
+def picture() -> Target:
+    """Pictures of a folder (JPEG, PNG, PPM, BMP, WebP)."""
+    from PIL import Image
+
+    from triptych.data.pictures import decode
+
+    pixels, files = np.random.default_rng(0).integers(0, 256, (20, 24, 3)).astype(np.uint8), []
+    for form in ("JPEG", "PNG", "PPM", "BMP", "WEBP"):
+        buffer = BytesIO()
+        Image.fromarray(pixels).save(buffer, form)
+        files.append(buffer.getvalue())
+    return Target(files, lambda path: decode(path, 8, "RGB"))
+
+
+def leaf() -> Target:
+    """Users and their images in LEAF's form (JSON)."""
+    from triptych.data.leaf import read_leaf
+
+    data = {name: {"x": [[0.5] * 784], "y": [label]} for label, name in enumerate(("f1", "f2"))}
+    value = {"users": [*data], "num_samples": [1, 1], "user_data": data}
+    return Target([json.dumps(value).encode()], lambda path: read_leaf(path.parent), name="case.json")
+
+
+def usps() -> Target:
+    """Digits as lines of numbers (USPS)."""
+    from triptych.data.usps import parse
+
+    line = " ".join(["5.0", *["-1.000"] * 255, "0.25"])
+    return Target([f"{line}\n{line}\n".encode()], lambda path: parse(path.read_bytes(), path.name))
+
+
+def attributes() -> Target:
+    """CelebA's list of attributes (text)."""
+    from triptych.data.celeba import read_attributes
+
+    text = b"2\nBlond_Hair Male Smiling\n000001.jpg 1 -1 1\n000002.jpg -1 1 1\n"
+    return Target([text], lambda path: read_attributes(path.parent), name="list_attr_celeba.txt")
+
+
+def board() -> Target:
+    """A board of one's own (YAML)."""
+    from triptych.deploy.boards import find_board
+
+    text = (ROOT / "conf/board/stm32f746.yaml").read_bytes()
+    return Target([text], lambda path: find_board(str(path)), name="case.yaml")
+
+
 def config() -> Target:
     """A panel's resolved values, from plain mappings to the checked dataclasses."""
     from triptych.config import load
@@ -253,8 +373,7 @@ def config() -> Target:
             raise ConfigError("Hydra hands over mappings only")
         return load(values)
 
-    root = Path(__file__).resolve().parent.parent / "params"
-    panels = [yaml.safe_load(path.read_text()) for path in sorted(root.glob("*.yaml"))]
+    panels = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "params").glob("*.yaml"))]
     return Target([json.dumps(panel).encode() for panel in panels], read, _other_value)
 
 
@@ -267,6 +386,14 @@ READERS: dict[str, Callable[[], Target]] = {
     "published": published,
     "ledger": ledger,
     "overrides": overrides,
+    "hydra_overrides": hydra_overrides,
+    "npz": npz,
+    "npy": npy,
+    "picture": picture,
+    "leaf": leaf,
+    "usps": usps,
+    "attributes": attributes,
+    "board": board,
     "config": config,
 }
 
@@ -277,7 +404,7 @@ def campaign(name: str, cases: int, *, seed: int = 0, keep: Path = Path()) -> Ta
     rng = random.Random(f"{name} {seed}")  # repeatable faults, not secrets
     tally = Tally()
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"case.{'safetensors' if name == 'prepared' else name}"
+        path = Path(folder) / target.name
         for number in tqdm(range(cases), desc=name, mininterval=1, disable=cases < 1000):
             content = target.damage(rng.choice(target.seeds), rng)
             path.write_bytes(content)
@@ -291,6 +418,7 @@ def campaign(name: str, cases: int, *, seed: int = 0, keep: Path = Path()) -> Ta
 
 def _case(read: Reader, path: Path, tally: Tally) -> None:
     start = time.perf_counter()
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)  # a case that hangs ends the campaign by SIGPROF
     try:
         read(path)
     except TriptychError as error:
@@ -298,6 +426,7 @@ def _case(read: Reader, path: Path, tally: Tally) -> None:
         tally.reasons.add(type(error).__name__)
     else:
         tally.accepted += 1
+    signal.setitimer(signal.ITIMER_PROF, 0)
     tally.cases += 1
     tally.slowest = max(tally.slowest, time.perf_counter() - start)
 
@@ -307,14 +436,14 @@ def main(cases: int = 100_000, *names: str) -> None:
     warnings.simplefilter("ignore")
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     table = csv.writer(sys.stdout, lineterminator="\n")
-    table.writerow(["reader", "cases", "accepted", "refused", "slowest_ms", "grown_mb"])
+    table.writerow(["reader", "cases", "accepted", "refused", "slowest_ms", "grown_mb", "peak_mb"])
     for name in names or READERS:
         READERS[name]()  # its imports are not its memory
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         tally = campaign(name, cases)
-        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-        row = [tally.cases, tally.accepted, tally.refused, f"{tally.slowest * 1e3:.0f}", f"{grown:.0f}"]
-        table.writerow([name, *row])
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        sizes = [f"{tally.slowest * 1e3:.0f}", f"{(peak - before) / 1024:.0f}", f"{peak / 1024:.0f}"]
+        table.writerow([name, tally.cases, tally.accepted, tally.refused, *sizes])
         sys.stdout.flush()
 
 

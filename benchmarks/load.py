@@ -1,9 +1,11 @@
 """How the parts that grow behave at sizes far beyond a paper's: seconds and memory.
 
-    python -m benchmarks.load [runs]
+    python -m benchmarks.load [part ...]
 
-Accounting over ten million compositions, the costs of ten million subnets, and
-searches in a default MLflow store with ten thousand runs (by default).
+Accounting over ten million compositions, the costs of ten million subnets, searches
+in a default MLflow store with ten thousand runs, and a federation of a thousand
+clients that train in Flower's simulation. Peak memory is that of the whole process
+and the largest of its children.
 """
 
 import math
@@ -13,10 +15,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.scale import configured
 from triptych.privacy.accounting import epsilon
 from triptych.privacy.mechanism import Event, FullEnsemble, IndependentDraws
 from triptych.tiny.tables import CostTables
@@ -26,6 +30,9 @@ from triptych.tracking import mlflow as tracking
 COMPOSITIONS = 10**7
 SUBNETS = 10**7
 CHUNK = 10**6  # subnets costed at once
+CLIENTS = 1000
+ROUNDS = 3
+RECORDS = 2  # of a client
 
 
 def timed(what: str, work: Callable[[], object]) -> None:
@@ -33,7 +40,8 @@ def timed(what: str, work: Callable[[], object]) -> None:
     start = time.perf_counter()
     result = work()
     seconds = time.perf_counter() - start
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    memory = sum(resource.getrusage(kind).ru_maxrss for kind in kinds) / 1024
     sys.stdout.write(f"{what:58} {seconds:8.2f} s   peak {memory:6.0f} MB   {result}\n")
     sys.stdout.flush()
 
@@ -63,7 +71,40 @@ def costs() -> None:
     timed(f"costs of {SUBNETS:.0e} subnets, drawn and evaluated", work)
 
 
-def store(runs: int) -> None:
+def federation() -> None:
+    """Rounds in which every client judges the server's images with a discriminator that it trains."""
+    from flwr.serverapp import Grid
+
+    from triptych.data.prepared import Split
+    from triptych.federated.engine import simulate
+    from triptych.federated.folders import found_federation
+    from triptych.federated.server import Row, serve
+    from triptych.private.budget import calibrated
+
+    sizes = (f"clients={CLIENTS}", f"steps={ROUNDS}", "local_steps=1", "noise_multiplier=9")
+    chosen = (f"private.fed_gswgan.{size}" for size in sizes)
+    size = f"data.train_size={RECORDS * CLIENTS}"
+    config = configured("experiment=smoke", "private.method=fed_gswgan", size, *chosen)
+    shape = (RECORDS * CLIENTS, 1, 8, 8)
+    rng = np.random.default_rng(0)
+    records = Split(rng.integers(0, 256, shape).astype(np.uint8), np.arange(shape[0]) % 10)
+    with tempfile.TemporaryDirectory() as name:
+        root, rounds = Path(name), list[Row]()
+
+        def work() -> str:
+            server = found_federation(root, config, calibrated(config.private), records, {})
+
+            def main(grid: Grid) -> None:
+                rounds.extend(serve(server, grid)[1])
+
+            simulate(main, root / "clients", clients=CLIENTS, workers=2)
+            answered = [row["answered"] for row in rounds]
+            return f"{answered} answers, {sum(row['bytes_up'] for row in rounds) / 1e6:.1f} MB up"
+
+        timed(f"{ROUNDS} rounds of {CLIENTS} clients, 2 processes", work)
+
+
+def store(runs: int = 10_000) -> None:
     """A sweep's store: filling it, listing it, searching it as the dashboard does."""
     from mlflow.entities import Metric, Param
 
@@ -91,13 +132,15 @@ def store(runs: int) -> None:
         timed("one run by its fingerprint", lambda: len(client.search_runs([where], found)))
 
 
-def main(runs: int = 10_000) -> None:
+PARTS = {"accounting": accounting, "costs": costs, "store": store, "federation": federation}
+
+
+def main(*parts: str) -> None:
     """Measure and print."""
-    accounting()
-    costs()
-    store(runs)
+    for part in parts or PARTS:
+        PARTS[part]()
 
 
 if __name__ == "__main__":
     with suppress(KeyboardInterrupt):
-        main(*map(int, sys.argv[1:]))
+        main(*sys.argv[1:])

@@ -6,12 +6,15 @@ only when its content changes.
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from pipelines.feasible import check_feasible
 from triptych.config import load
@@ -59,14 +62,20 @@ def for_panel(override: str, panel: str) -> str:
     return f"{HINGE if panel == 'hinge' else EXPERIMENT}{name}"
 
 
+@contextmanager
+def hydra_refuses() -> Iterator[None]:
+    """Turn what Hydra makes of a bad override into a ConfigError."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, ValueError, RecursionError) as error:
+        raise ConfigError(f"overrides.yaml: {' '.join(str(error).split())}") from error
+
+
 def resolve(root: Path, panel: str) -> str:
     """The resolved, checked configuration of `panel` as YAML."""
     overrides = read_overrides(root / "overrides.yaml", panel)
-    try:
-        with initialize_config_dir(str(root / "conf"), version_base="1.3"):
-            config = compose("config", overrides=overrides)
-    except HydraException as error:
-        raise ConfigError(f"overrides.yaml: {' '.join(str(error).split())}") from error
+    with hydra_refuses(), initialize_config_dir(str(root / "conf"), version_base="1.3"):
+        config = compose("config", overrides=overrides)
     check_feasible(load(config), panel)
     part = OmegaConf.masked_copy(config, list(PANELS[panel]))
     OmegaConf.resolve(part)

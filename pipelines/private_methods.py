@@ -142,9 +142,9 @@ def train_dp_merf(stage: Stage, private: "PrivateConfig", path: Path, limit: int
         data.channels * data.image_size**2, settings.features, length_scale=settings.length_scale
     )
     embedding = Embedding(features, data.classes)
+    module = DPMERF(private, data, embedding)  # first: an attempt that goes on draws no noise
     with Ledger(path, mechanism(terms(private))) as ledger:
         release_embedding(private, train, ledger, embedding, lambda chunk: features(chunk.flatten(1) / 255))
-    module = DPMERF(private, data, embedding)
     stage.fit(module, StepDataModule(settings.steps), epochs=1, curves=CURVES)
     return Trained(module.cpu().released, 1)
 
@@ -170,6 +170,7 @@ def train_dp_merf_ae(stage: Stage, private: "PrivateConfig", path: Path, limit: 
         spared = limit - 1  # the last step is the embedding's
         releaser = gradient_releaser(private, train, ledger, noise_multiplier=noise, limit=spared)
         training = AutoencoderTraining(private, data, releaser)
+        module = DPMERFAE(private, data, embedding, training.autoencoder)  # first, as above
         kept = path.with_name("autoencoder.safetensors")
         if kept.exists():  # an embedding that was paid for is one of its codes
             load_weights(kept, training)
@@ -187,7 +188,6 @@ def train_dp_merf_ae(stage: Stage, private: "PrivateConfig", path: Path, limit: 
             lambda chunk: features(encode(chunk / 255)),
             step=settings.encoder_steps,
         )
-    module = DPMERFAE(private, data, embedding, training.autoencoder)
     stage.fit(module, StepDataModule(settings.steps), epochs=1, curves=CURVES)
     return Trained(module.cpu().released, int(training.steps_taken) + 1)
 

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from pytorch_lightning.strategies import Strategy
 
     from triptych.data.prepared import Split
+    from triptych.data.resume import ResumableDataModule
 
 Metrics = Mapping[str, Any]
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
@@ -113,7 +114,7 @@ class Stage:
     def fit(  # noqa: PLR0913  # what stages differ in
         self,
         module: "pl.LightningModule",
-        data: "pl.LightningDataModule",
+        data: "ResumableDataModule",
         *,
         epochs: int,
         checkpoint_every: int = 100,
@@ -145,6 +146,7 @@ class Stage:
             enable_version_counter=False,
         )
         hardware = self.config.trainer
+        data.workers = hardware.workers
         bars = [TQDMProgressBar(refresh_rate=10)] if hardware.progress_bar else []
         trainer = pl.Trainer(
             accelerator=hardware.accelerator,

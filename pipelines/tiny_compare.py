@@ -16,6 +16,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from pipelines.jobs import job_app, prepared, run_stages
+from pipelines.stage import told_to_stop
 from triptych.config import Config
 from triptych.data.files import read_json, write_json
 
@@ -131,7 +132,8 @@ def train_alone(config: Config, space: "SearchSpace", arch: "ArchConfig", train:
         enable_model_summary=False,
     )
     data = SplitDataModule(train, batch_size=settings.batch_size, seed=config.seed, drop_last=True)
-    trainer.fit(module, data)
+    with told_to_stop():
+        trainer.fit(module, data)
     return network.cpu()
 
 

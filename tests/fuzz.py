@@ -26,6 +26,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from networks import example_graph, in_four_bits, inputs_of_size, moving_graph
+from tqdm import tqdm
 
 from triptych.engine.emit import emit
 from triptych.engine.oracle import run_litert
@@ -177,7 +178,7 @@ def campaign(files: list[bytes], count: int, seed: int, every: int) -> dict[str,
     outcomes: Counter[str] = Counter()
     failures: list[str] = []
     slowest = 0.0
-    for number in range(count):
+    for number in tqdm(range(count), mininterval=1, disable=count < 1000):
         rng = np.random.default_rng([seed, number])
         content = mutate(files[rng.integers(len(files))], rng)
         started = time.perf_counter()
@@ -211,8 +212,8 @@ def main() -> None:
     parser.add_argument("--compare", type=int, default=20)
     parser.add_argument("files", nargs="*", type=Path)
     args = parser.parse_args()
-    small = [write_tflite(example_graph(seed)) for seed in range(3)] + [write_tflite(moving_graph())]
-    small.append(write_tflite(in_four_bits(example_graph(3))))
+    graphs = [*map(example_graph, range(3)), moving_graph()]
+    small = [write_tflite(each) for graph in graphs for each in (graph, in_four_bits(graph))]
     files = 4 * small + [path.read_bytes() for path in args.files]
     result = campaign(files, args.count, args.seed, args.compare)
     json.dump(result, sys.stdout, indent=1)

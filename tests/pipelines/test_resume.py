@@ -46,8 +46,8 @@ def kill_after_checkpoint(
     return job.wait(timeout=60)
 
 
-def train(clone: Checkout, stage: str, out: Path, *, kill: bool) -> Path:
-    overrides = [*LONG[stage], f"out={out}", "tracking.uri=null"]
+def train(clone: Checkout, stage: str, out: Path, *, kill: bool, workers: int = 0) -> Path:
+    overrides = [*LONG[stage], f"out={out}", "tracking.uri=null", f"trainer.workers={workers}"]
     if kill:
         assert kill_after_checkpoint(clone, stage, *overrides) == -signal.SIGKILL
         assert not out.exists(), "a killed stage must not show results"
@@ -56,10 +56,18 @@ def train(clone: Checkout, stage: str, out: Path, *, kill: bool) -> Path:
     return out
 
 
-def test_killed_classifier_training_ends_bit_identical(prepared: Checkout, tmp_path: Path):
-    """A resumed run is the run that was never killed."""
-    whole = train(prepared, "reference", tmp_path / "whole", kill=False)
-    resumed = train(prepared, "reference", tmp_path / "resumed", kill=True)
+@pytest.fixture(scope="module")
+def whole(prepared: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier's training that nothing disturbed, of seed 0."""
+    return train(prepared, "reference", tmp_path_factory.mktemp("classifier") / "whole", kill=False)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_classifier_training_ends_bit_identical(
+    prepared: Checkout, whole: Path, tmp_path: Path, workers: int
+):
+    """A resumed run is the run that was never killed, whoever made its batches."""
+    resumed = train(prepared, "reference", tmp_path / "resumed", kill=True, workers=workers)
     for name in ("classifier.safetensors", "private_curves.csv", "metrics.json", "run.json"):
         assert sha256(whole / name) == sha256(resumed / name), name
 

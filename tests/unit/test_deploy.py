@@ -100,7 +100,7 @@ def test_a_second_run_replaces_the_first_and_nothing_else(model: Path, tmp_path:
         (["{model}", "--board", "stm32f410", "--sram", "2048"], r"bytes of sram, but board\.sram=2048"),
         (["{model}", "--board", "stm32f410", "--sram", "1000"], "must be whole KiB"),
         (["{model}", "--board", "stm32f410", "--check", "-1"], "--check -1 is negative"),
-        (["{model}", "--board", "stm32f410", "--inputs", "{model}"], "is not a .npy file"),
+        (["{model}", "--board", "stm32f410", "--inputs", "{model}"], "does not hold one array"),
         (["pyproject.toml", "--board", "stm32f746"], r"pyproject\.toml: not a \.tflite file"),
     ],
     ids=["absent", "sram", "kib", "check", "inputs", "other file"],

@@ -1,19 +1,24 @@
 """No file that is read may run code: the sources are searched, and a hostile checkpoint is tried."""
 
 import ast
+import io
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from pytorch_lightning.demos.boring_classes import BoringModel
 from torch.utils.data import DataLoader
 
 import pipelines.stage
+from benchmarks.fuzz_readers import READERS, Target
 from pipelines.stage import Stage
 from triptych.config import Config
 from triptych.config.system import TrackingConfig, TrainerConfig
-from triptych.errors import DataError
+from triptych.errors import DataError, TriptychError
+from triptych.federated.state import load_state
 from triptych.tracking.fingerprint import read_declaration
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +35,7 @@ UNSAFE_CALLS = {
     "pickle.load",
     "pickle.loads",
 }
+UNPACKING = {"extract", "extractall", "unpack_archive"}  # an archive says where its files go
 
 
 def findings(tree: ast.AST) -> Iterator[str]:
@@ -45,7 +51,8 @@ def findings(tree: ast.AST) -> Iterator[str]:
             name = ast.unparse(node.func)
             keyword, value = SAFE_ONLY_WITH.get(name, (None, None))
             given = {k.arg: k.value.value for k in node.keywords if isinstance(k.value, ast.Constant)}
-            if name in UNSAFE_CALLS or (keyword and given.get(keyword) is not value):
+            unpacks = name.split(".")[-1] in UNPACKING
+            if name in UNSAFE_CALLS or unpacks or (keyword and given.get(keyword) is not value):
                 yield ast.unparse(node)
             resumes = name.endswith(".fit") and any(k.arg == "ckpt_path" for k in node.keywords)
             if resumes and given.get("weights_only") is not True:
@@ -68,6 +75,7 @@ def test_no_source_unpickles():
         "np.load(p)",
         "yaml.load(p, Loader)",
         "trainer.fit(m, ckpt_path=p)",
+        "archive.extractall(folder)",
     ],
 )
 def test_search_finds_what_it_looks_for(source: str):
@@ -83,6 +91,38 @@ class Hostile:
 
     def __reduce__(self):
         return Path.write_text, (self.trace, "run")
+
+
+def hostile_files(trace: Path) -> Iterator[bytes]:
+    """A pickle, a NumPy array and archive of objects, and torch's zip: what a loader might unpickle."""
+    yield pickle.dumps(Hostile(trace), protocol=2)  # torch warns of others
+    objects = np.array([Hostile(trace)], dtype=object)
+    for write in (
+        lambda file: np.save(file, objects, allow_pickle=True),
+        lambda file: np.savez(file, x=objects, y=objects),
+        lambda file: torch.save({"state": Hostile(trace)}, file),
+    ):
+        buffer = io.BytesIO()
+        write(buffer)
+        yield buffer.getvalue()
+
+
+def test_the_hostile_files_are_hostile(tmp_path: Path):
+    """Else no reader would have to refuse them."""
+    pickle.loads(next(hostile_files(tmp_path / "trace")))
+    assert (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize("name", [*READERS, "state"])
+def test_hostile_file_runs_at_no_entry(name: str, tmp_path: Path):
+    """Every reader of a file that others may have written, with what unpickles into a written file."""
+    target = READERS[name]() if name in READERS else Target([], load_state)
+    path = tmp_path / target.name
+    for content in hostile_files(tmp_path / "trace"):
+        path.write_bytes(content)
+        with pytest.raises(TriptychError):
+            target.read(path)
+    assert not (tmp_path / "trace").exists()
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning has advice

@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
+from benchmarks.noise import p_values, uniform_p_values
 from triptych.privacy.noise import SecureSource, SeededSource
 from triptych.privacy.sanitize import clip, sanitize
 
@@ -103,9 +105,28 @@ def test_draws_are_uniform(source):
     assert (counts - 2000).abs().max() < 5 * math.sqrt(2000)
 
 
-def test_secure_noise_is_normal():
-    """The theorem is about a normal distribution, tails included."""
-    values = SecureSource().normal(400_000)
-    for bound, mass in ((1.0, 0.317311), (2.0, 0.0455003), (3.0, 0.0026998)):
-        seen = float((values.abs() > bound).double().mean())
-        assert seen == pytest.approx(mass, abs=5 * math.sqrt(mass / 400_000))
+CHANCE = 1e-7  # of each of 15 tests to fail with a source without fault
+
+
+def test_secure_noise_is_normal_and_independent():
+    """The theorem is about independent normal values, tails included; a slice of `benchmarks.noise`."""
+    source = SecureSource()
+    first, second = (source.normal(200_000).numpy() for _ in range(2))
+    found = {**p_values(first, second), **uniform_p_values(source, 100_000)}
+    assert min(found.values()) > CHANCE, found
+
+
+@pytest.mark.parametrize(
+    ("fault", "found"),
+    [
+        (lambda x, y: (1.01 * x, 1.01 * y), "standard deviation, chi-square"),
+        (lambda x, y: (x, x), "two calls, correlation"),
+        (lambda x, y: (np.clip(x, -3.9, 3.9), np.clip(y, -3.9, 3.9)), "beyond 4 deviations, binomial"),
+        (lambda x, y: (np.repeat(x[::2], 2), y), "no value twice"),
+    ],
+    ids=["too wide", "repeated call", "cut tails", "repeated values"],
+)
+def test_the_tests_of_the_noise_find_faults(fault, found: str):
+    """A test that nothing fails says nothing."""
+    rng = np.random.default_rng(0)
+    assert p_values(*fault(rng.normal(size=200_000), rng.normal(size=200_000)))[found] < CHANCE

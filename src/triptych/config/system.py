@@ -13,12 +13,14 @@ class TrainerConfig:
     accelerator: str = "cpu"
     devices: int = 1  # of the supernet and the ensemble; smaller trainings take one
     threads: int = 2
+    workers: int = 0  # processes that make batches, beside the one that trains
     progress_bar: bool = True
 
     def check(self) -> None:
         choice("trainer.accelerator", self.accelerator, ("cpu", "gpu", "auto"))
         positive("trainer.devices", self.devices)
         positive("trainer.threads", self.threads)
+        require(self.workers >= 0, f"trainer.workers={self.workers} must not be negative; 0 starts none")
         require(
             self.devices == 1 or self.threads == 1,
             f"trainer.threads={self.threads} must be 1 with trainer.devices={self.devices}: "

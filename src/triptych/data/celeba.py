@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from PIL.Image import DecompressionBombError
 
 from triptych.config.robust import ShiftConfig
 from triptych.data.prepared import Split
@@ -46,7 +47,7 @@ def read_attributes(folder: Path) -> tuple[list[str], Int64[np.ndarray, " n"], I
             f"{path} does not exist; robust.shift.folder must hold img_align_celeba/ and "
             "list_attr_celeba.txt of the official CelebA release"
         ) from error
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, OverflowError) as error:
         raise DataError(f"{path} is not the official list of attributes ({error})") from error
     return [row[0] for row in table], (values[:, 0] > 0).astype(np.int64), (values[:, 1] > 0).astype(np.int64)
 
@@ -80,7 +81,7 @@ def read_image(path: Path) -> UInt8[np.ndarray, "3 32 32"]:
             pixels = np.asarray(image.convert("RGB").resize(size, Image.Resampling.BILINEAR))
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; it is in list_attr_celeba.txt") from error
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, DecompressionBombError, OSError, ValueError, SyntaxError) as error:
         raise DataError(f"{path} is not an image ({error})") from error
     top, left = (pixels.shape[0] - SIZE) // 2, (pixels.shape[1] - SIZE) // 2
     return pixels[top : top + SIZE, left : left + SIZE].transpose(2, 0, 1)

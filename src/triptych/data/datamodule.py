@@ -1,12 +1,11 @@
 """Prepared splits as Lightning sees them."""
 
-import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from triptych.data.prepared import Split
 from triptych.data.processes import ranks
-from triptych.data.resume import EpochSampler, SharedSampler
+from triptych.data.resume import EpochSampler, ResumableDataModule, SharedSampler
 
 
 def to_dataset(split: Split) -> TensorDataset:
@@ -14,7 +13,7 @@ def to_dataset(split: Split) -> TensorDataset:
     return TensorDataset(torch.from_numpy(split.images), torch.from_numpy(split.labels))
 
 
-class SplitDataModule(pl.LightningDataModule):
+class SplitDataModule(ResumableDataModule):
     """Batches of a training split in resumable order, and of an optional validation split.
 
     Processes that train together share out each training batch, and drop the last partial one.
@@ -38,6 +37,6 @@ class SplitDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         if ranks() > 1:
             shared = SharedSampler(len(self.train), seed=self.seed, batch_size=self.batch_size)
-            return DataLoader(to_dataset(self.train), shared.part, sampler=shared)
+            return self.loader(to_dataset(self.train), shared.part, shared)
         sampler = EpochSampler(len(self.train), seed=self.seed)
-        return DataLoader(to_dataset(self.train), self.batch_size, sampler=sampler, drop_last=self.drop_last)
+        return self.loader(to_dataset(self.train), self.batch_size, sampler, drop_last=self.drop_last)

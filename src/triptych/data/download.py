@@ -67,7 +67,7 @@ def _from_network(path: Path, checksum: str, urls: tuple[str, ...]) -> Path:
                 known_hash=f"sha256:{checksum}",
                 fname=path.name,
                 path=path.parent,
-                downloader=_continue_download,  # pyright: ignore[reportArgumentType]  # pooch annotates a processor
+                downloader=continue_download,  # pyright: ignore[reportArgumentType]  # pooch annotates a processor
             )
         except (OSError, ValueError) as error:  # requests raise OSError, a wrong hash ValueError
             reasons.append(f"{url}: {error}")
@@ -80,7 +80,7 @@ def _from_network(path: Path, checksum: str, urls: tuple[str, ...]) -> Path:
     )
 
 
-def _continue_download(url: str, output_file: str, pooch: object) -> None:
+def continue_download(url: str, output_file: str, pooch: object) -> None:
     """Download for pooch, which checks the hash: continue what an interrupted attempt left.
 
     The bytes collect in `.<name>.part` beside pooch's own temporary file, and are

@@ -9,13 +9,13 @@ ordered by client, and the card says how many each has.
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Int64, UInt8
 from numpy.typing import NDArray
 
 from triptych.config.data import DataConfig
+from triptych.data.arrays import read_npz
 from triptych.data.download import fetch
 from triptych.data.files import read_json
 from triptych.data.prepared import Split
@@ -55,12 +55,8 @@ def load_leaf(config: DataConfig, raw: Path) -> tuple[dict[str, Split], dict[str
 def load_femnist_digits(config: DataConfig, raw: Path) -> tuple[dict[str, Split], dict[str, Any]]:
     """5,997 handwritten digits of 12 clients, in [0, 255] with 0 for paper; writers are not named."""
     path = fetch("femnist_digits", DIGITS, checksum=DIGITS_CHECKSUM, urls=(), folder=raw / "femnist_digits")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            everything = Split(255 - arrays["x"][:, None], arrays["y"].astype(np.int64))
-            client = arrays["client"].astype(np.int64)
-    except (KeyError, ValueError, BadZipFile) as error:
-        raise DataError(f"{path} holds no arrays x, y and client ({error}); delete it") from error
+    images, labels, owners = read_npz(path, "x", "y", "client")
+    everything, client = Split(255 - images[:, None], labels.astype(np.int64)), owners.astype(np.int64)
     order = np.random.default_rng(config.split_seed).permutation(len(client))
     train = order[config.test_size :]
     train = train[np.argsort(client[train], kind="stable")]

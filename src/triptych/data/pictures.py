@@ -99,7 +99,7 @@ def decode(content: bytes | Path, size: int, mode: Literal["L", "RGB"]) -> NDArr
     try:
         with Image.open(content if isinstance(content, Path) else io.BytesIO(content)) as picture:
             square = _central_square(picture.convert(mode))
-    except (UnidentifiedImageError, DecompressionBombError, OSError) as error:
+    except (UnidentifiedImageError, DecompressionBombError, OSError, ValueError, SyntaxError) as error:
         name = content if isinstance(content, Path) else "an archived picture"
         raise DataError(f"{name} is not a picture: {error}") from error
     if square.size != (size, size):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from triptych.data.processes import rank, ranks
 
@@ -50,13 +50,13 @@ class EpochSampler(Sampler[int]):
     def __len__(self) -> int:
         return self.length
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[int]:  # does nothing before the first index: torch may ask twice
         generator = torch.Generator().manual_seed(derived_seed(self.seed, self.epoch))
         order = (
             torch.randperm(self.length, generator=generator) if self.shuffle else torch.arange(self.length)
         )
         skip, self.skip = self.skip, 0
-        return iter(order[skip:].tolist())
+        yield from order[skip:].tolist()
 
 
 class SharedSampler(EpochSampler):
@@ -82,6 +82,32 @@ class SharedSampler(EpochSampler):
         whole = len(order) - len(order) % self.batch_size
         starts = range(rank() * self.part, whole, self.batch_size)
         return iter([index for start in starts for index in order[start : start + self.part]])
+
+
+class LateLoader(DataLoader):
+    """Asks its sampler when the first batch is wanted, not when Lightning prepares the loop.
+
+    With workers torch asks ahead at once: before `skip_batches`, which would then say nothing.
+    """
+
+    def __iter__(self) -> Iterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]  # an iterator too
+        yield from super().__iter__()
+
+
+class ResumableDataModule(pl.LightningDataModule):
+    """A data module whose training goes on exactly, read by as many processes as wanted."""
+
+    workers = 0  # processes beside this one that make batches; these are the same for any number
+
+    def loader(
+        self,
+        dataset: Dataset,
+        batch_size: int | None,
+        sampler: EpochSampler,
+        **options: Any,  # noqa: ANN401  # torch's
+    ) -> LateLoader:
+        """Batches of `dataset` in the order of `sampler`."""
+        return LateLoader(dataset, batch_size, sampler=sampler, num_workers=self.workers, **options)
 
 
 class ExactResume(pl.Callback):

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int16, UInt8
 from numpy import ndarray as Array
 
 from triptych.config.data import DataConfig
+from triptych.data.arrays import read_npz
 from triptych.data.download import fetch
 from triptych.data.prepared import Split
 
@@ -37,10 +38,10 @@ def load_speech_commands(config: DataConfig, raw: Path) -> tuple[dict[str, Split
         fetch(folder, name, checksum=checksum, urls=(), folder=raw / folder)
         for name, checksum in CHECKSUMS.items()
     )
-    arrays = np.load(meta, allow_pickle=False)
-    clips = _decode(lzma.decompress(audio.read_bytes()), arrays["shift"])
-    everything = Split(log_mel(clips)[:, None], arrays["y"].astype(np.int64))
-    held_out = by_speaker(_speakers(arrays["speaker"], clips), config.test_size, config.split_seed)
+    shift, labels, speakers = read_npz(meta, "shift", "y", "speaker")
+    clips = _decode(lzma.decompress(audio.read_bytes()), shift)
+    everything = Split(log_mel(clips)[:, None], labels.astype(np.int64))
+    held_out = by_speaker(_speakers(speakers, clips), config.test_size, config.split_seed)
     order = np.random.default_rng(config.split_seed).permutation(len(clips))
     splits = {
         "train": everything.take(order[~held_out[order]][: config.train_size]),

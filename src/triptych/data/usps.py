@@ -9,7 +9,6 @@ mirror may hold the same numbers in the smaller `usps.npz`.
 import gzip
 import hashlib
 import os
-import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +21,8 @@ import torch.nn.functional as F
 from jaxtyping import UInt8
 from numpy.typing import NDArray
 
-from triptych.data.download import fetch
+from triptych.data.arrays import read_npz
+from triptych.data.download import continue_download, fetch
 from triptych.data.prepared import Split
 from triptych.errors import DataError
 
@@ -34,6 +34,7 @@ CARD = {
     "target": "USPS (J. J. Hull 1994), as distributed with The Elements of Statistical Learning",
     "target_licence": "none stated; research use",
 }
+MAX_TEXT = 1 << 25  # bytes; the larger text has 15 million
 Thousandths = NDArray[np.int16]  # (v + 1) * 1000 of the official v, 0 to 2000; ink is high
 
 
@@ -43,7 +44,9 @@ def load_usps(raw: Path, image_size: int) -> dict[str, Split]:
     folder = raw / "usps"
     if (mirror and (Path(mirror) / "usps/usps.npz").exists()) or (folder / "usps.npz").exists():
         path = fetch("usps", "usps.npz", checksum=MIRRORED, urls=(), folder=folder)
-        arrays = _read_npz(path)
+        names = [f"{kind}_{name}" for name in FILES for kind in "xy"]
+        x_train, y_train, x_test, y_test = read_npz(path, *names)
+        arrays = {"train": (x_train, y_train), "test": (x_test, y_test)}
     else:
         arrays = {name: parse(_download(folder, file), file) for name, file in FILES.items()}
     if (found := content_digest(arrays)) != CONTENT:
@@ -58,11 +61,13 @@ def parse(content: bytes, name: str) -> tuple[Thousandths, NDArray[np.int64]]:
     """Pixels [n, 16, 16] and labels of the official text."""
     try:
         table = np.array([line.split() for line in content.splitlines() if line.strip()], np.float64)
-        labels, values = table[:, 0].astype(np.int64), table[:, 1:]
+        digits, values = table[:, 0], table[:, 1:]
+        if not ((digits >= 0) & (digits <= 9)).all() or not (np.abs(values) <= 1).all():
+            raise ValueError("digits go from 0 to 9, values from -1 to 1")
         pixels = np.rint((values + 1) * 1000).astype(np.int16).reshape(-1, 16, 16)
     except (ValueError, IndexError) as error:
         raise DataError(f"{name} is not a table of a digit and 256 values ({error}); delete it") from error
-    return pixels, labels
+    return pixels, digits.astype(np.int64)
 
 
 def content_digest(arrays: Mapping[str, tuple[Thousandths, NDArray[np.int64]]]) -> str:
@@ -81,19 +86,13 @@ def resize(images: UInt8[np.ndarray, "n height width"], size: int) -> UInt8[np.n
     return scaled.round().clamp(0, 255).byte()[:, 0].numpy()
 
 
-def _read_npz(path: Path) -> dict[str, tuple[Thousandths, NDArray[np.int64]]]:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: (arrays[f"x_{name}"], arrays[f"y_{name}"].astype(np.int64)) for name in FILES}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is not the mirror's usps.npz ({error}); delete it") from error
-
-
 def _download(folder: Path, name: str) -> bytes:
     path = folder / name
     try:
-        pooch.retrieve(ADDRESS + name, known_hash=None, fname=name, path=folder)  # the content is verified
-        return gzip.decompress(path.read_bytes())
+        address, download = ADDRESS + name, continue_download
+        pooch.retrieve(address, known_hash=None, fname=name, path=folder, downloader=download)  # pyright: ignore[reportArgumentType]  # pooch annotates a processor
+        with gzip.open(path) as text:
+            return text.read(MAX_TEXT)  # verified by its content
     except (OSError, EOFError, ValueError, zlib.error) as error:
         path.unlink(missing_ok=True)
         raise DataError(

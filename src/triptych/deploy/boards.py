@@ -40,7 +40,7 @@ def find_board(name: str) -> BoardConfig:
     try:
         values = OmegaConf.merge(OmegaConf.structured(BoardConfig), OmegaConf.load(name))
         board = BoardConfig(**{str(key): value for key, value in values.items()})
-    except (OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException, TypeError) as error:
+    except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"{name} is no board ({reason}); it needs name, cpu, sram and flash") from error
     board.check()

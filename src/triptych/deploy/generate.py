@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Int8
 
 from triptych.config.tiny import BoardConfig
+from triptych.data.arrays import read_npy
 from triptych.data.files import write_atomic, write_json
 from triptych.engine.eliminate import eliminate_constant_channels
 from triptych.engine.firmware import require_room, write_firmware
@@ -107,21 +108,19 @@ def random_inputs(graph: Graph, count: int) -> Images:
 
 def read_images(path: Path, graph: Graph) -> Images:
     """Inputs of a .npy file; floats are quantized as TFLite does. Raises DataError."""
-    try:
-        values = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist; give a .npy file of inputs") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} is not a .npy file ({error}); write it with numpy.save") from error
+    values = read_npy(path)
     expected = graph[graph.input].shape[1:]
     if values.shape[1:] != expected or not len(values) or values.dtype.kind not in "fi":
         raise DataError(
             f"{path} holds {values.dtype}{list(values.shape)}; the network takes int8 or float "
             f"[n, {', '.join(map(str, expected))}]"
         )
+    if not np.isfinite(values).all():
+        raise DataError(f"{path} holds values that are not finite; correct them")
     grid = graph[graph.input].quantization
     if values.dtype.kind == "f" and grid:
-        steps = values.astype(np.float32) / np.float32(grid.scale)
+        with np.errstate(over="ignore"):  # what is too large for float32 saturates
+            steps = values.astype(np.float32) / np.float32(grid.scale)
         values = np.sign(steps) * np.floor(np.abs(steps) + np.float32(0.5)) + grid.zero_point
     return np.clip(values, -128, 127).astype(np.int8)
 

@@ -1,7 +1,6 @@
 """Batches for a whole ensemble: at every step, each discriminator sees images of its own shard."""
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
@@ -9,7 +8,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from triptych.data.partition import Shards
 from triptych.data.prepared import Split
-from triptych.data.resume import EpochSampler, derived_seed
+from triptych.data.resume import EpochSampler, ResumableDataModule, derived_seed
 from triptych.private.members import rotation
 
 ShardImages = UInt8[Tensor, "repeats shards batch channels height width"]
@@ -51,7 +50,7 @@ class StepBatches(Dataset):
         return self.images[chosen], self.labels[chosen]
 
 
-class ShardDataModule(pl.LightningDataModule):
+class ShardDataModule(ResumableDataModule):
     """One epoch of `len(batches)` steps, in order."""
 
     def __init__(self, batches: StepBatches) -> None:
@@ -60,4 +59,4 @@ class ShardDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         sampler = EpochSampler(len(self.batches), seed=self.batches.seed, shuffle=False)
-        return DataLoader(self.batches, batch_size=None, sampler=sampler)
+        return self.loader(self.batches, None, sampler)

@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from triptych.data.prepared import Split
-from triptych.data.resume import EpochSampler, derived_seed
+from triptych.data.resume import EpochSampler, ResumableDataModule, derived_seed
 
 Batch = tuple[Tensor, ...]
 Images = UInt8[np.ndarray, "n channels height width"]
@@ -85,19 +84,11 @@ class TargetDataset(Dataset):
         return pick(self.images, index), index, images, labels
 
 
-def loader(
-    dataset: SourceDataset | TargetDataset, batch_size: int, *, seed: int, shuffle: bool
-) -> DataLoader:
-    """Whole batches from the dataset, in resumable order."""
-    sampler = EpochSampler(len(dataset), seed=seed, shuffle=shuffle)
-    return DataLoader(dataset, batch_size, sampler=sampler, collate_fn=_as_is)
-
-
 def _as_is(batch: Any) -> Any:  # noqa: ANN401  # torch's type; the dataset has made the batch
     return batch
 
 
-class SourceDataModule(pl.LightningDataModule):
+class SourceDataModule(ResumableDataModule):
     """The labelled source: training and test splits of every repetition."""
 
     def __init__(
@@ -115,13 +106,14 @@ class SourceDataModule(pl.LightningDataModule):
         self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
 
     def train_dataloader(self) -> DataLoader:
-        return loader(self.train, self.batch_size, seed=self.seed, shuffle=self.shuffle)
+        sampler = EpochSampler(len(self.train), seed=self.seed, shuffle=self.shuffle)
+        return self.loader(self.train, self.batch_size, sampler, collate_fn=_as_is)
 
     def val_dataloader(self) -> DataLoader:
-        return loader(self.test, 4096, seed=self.seed, shuffle=False)
+        return DataLoader(self.test, 4096, collate_fn=_as_is)
 
 
-class TargetDataModule(pl.LightningDataModule):
+class TargetDataModule(ResumableDataModule):
     """The unlabelled target of every repetition, with the labelled source beside it."""
 
     def __init__(
@@ -137,4 +129,5 @@ class TargetDataModule(pl.LightningDataModule):
         self.batch_size, self.seed = batch_size, seed
 
     def train_dataloader(self) -> DataLoader:
-        return loader(self.train, self.batch_size, seed=self.seed, shuffle=True)
+        sampler = EpochSampler(len(self.train), seed=self.seed)
+        return self.loader(self.train, self.batch_size, sampler, collate_fn=_as_is)

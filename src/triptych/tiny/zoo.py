@@ -10,6 +10,8 @@ from triptych.tiny.topology import Unit, topology
 WIDTH_MULTS = tuple(step / 20 for step in range(1, 21))
 EXPAND_RATIOS = (3, 4, 5, 6)  # the paper names 3, 4 and 6; its released networks use 5 too
 
+SHAPE = ("in_channels", "out_channels", "kernel_size", "stride")  # of a block, in a file and in _Row
+
 Stages = tuple[StageSpace, ...]
 MCUNET: Stages = (
     *(StageSpace(w, s, (2, 3, 4)) for w, s in zip((24, 40, 80, 96, 192), (2, 2, 2, 1, 2), strict=True)),
@@ -66,8 +68,8 @@ def published(value: dict[str, Any]) -> tuple[SearchSpace, ArchConfig]:
     """
     try:
         convs = [block["mobile_inverted_conv"] for block in value["blocks"]]
-        rows = [_Row(c["in_channels"], c["out_channels"], c["kernel_size"], c["stride"]) for c in convs]
-        stages = _by_stage(rows[1:], [conv["expand_ratio"] for conv in convs[1:]])
+        rows = [_Row(*(_whole(conv, key) for key in SHAPE)) for conv in convs]
+        stages = _by_stage(rows[1:], [_whole(conv, "expand_ratio") for conv in convs[1:]])
         mobilenetv2 = value["feature_mix_layer"] is not None
         resolution, classes = int(value["resolution"]), int(value["classifier"]["out_features"])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -83,6 +85,12 @@ def published(value: dict[str, Any]) -> tuple[SearchSpace, ArchConfig]:
         f"no width_mult among {WIDTH_MULTS} gives {family} the channels and strides of this network; "
         "it is not of the family"
     )
+
+
+def _whole(conv: dict[str, Any], key: str) -> int:
+    if type(conv[key]) is not int:
+        raise TypeError(f"{key}={conv[key]!r} is not a whole number")
+    return conv[key]
 
 
 def _by_stage(rows: list[_Row], ratios: list[int]) -> tuple[tuple[Block, ...], ...]:

@@ -1,13 +1,12 @@
 """Steps without records: for training that is post-processing of a release."""
 
-import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from triptych.data.resume import EpochSampler
+from triptych.data.resume import EpochSampler, ResumableDataModule
 
 
-class StepDataModule(pl.LightningDataModule):
+class StepDataModule(ResumableDataModule):
     """One epoch of `steps` steps, in order; a batch is the number of its step."""
 
     def __init__(self, steps: int) -> None:
@@ -16,4 +15,4 @@ class StepDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         sampler = EpochSampler(self.steps, seed=0, shuffle=False)
-        return DataLoader(TensorDataset(torch.arange(self.steps)), batch_size=1, sampler=sampler)
+        return self.loader(TensorDataset(torch.arange(self.steps)), 1, sampler)
