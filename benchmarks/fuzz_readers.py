@@ -53,12 +53,17 @@ class Tally:
     reasons: set[str] = field(default_factory=set)
 
 
-def damage(content: bytes, rng: random.Random) -> bytes:
+def damage(content: bytes, rng: random.Random, *, nest: bool = True) -> bytes:
     """`content` with one to eight faults."""
     data = bytearray(content)
     for _ in range(rng.randint(1, 8)):
-        rng.choice(FAULTS)(data, rng)
+        rng.choice(FAULTS if nest else FAULTS[:-1])(data, rng)
     return bytes(data)
+
+
+def yaml_damage(content: bytes, rng: random.Random) -> bytes:
+    """`damage` with little nesting: PyYAML takes a second to refuse thousands of levels."""
+    return damage(content, rng, nest=rng.random() < 0.001)
 
 
 def _flip(data: bytearray, rng: random.Random) -> None:
@@ -126,7 +131,7 @@ def _other_line(content: bytes, rng: random.Random) -> bytes:
     """A list of overrides, as JSON, one of which is damaged."""
     lines = json.loads(content)["private"]
     place = rng.randrange(len(lines))
-    lines[place] = damage(lines[place].encode(), rng).decode("latin-1")
+    lines[place] = yaml_damage(lines[place].encode(), rng).decode("latin-1")
     return json.dumps({"private": lines}).encode()
 
 
@@ -251,7 +256,7 @@ def overrides() -> Target:
     from pipelines.compose import read_overrides
 
     text = b"all: [experiment=digits]\nprivate: ['private.steps=40', seed=1]\nrobust: []\ntiny:\n- seed=2\n"
-    return Target([text], lambda path: read_overrides(path, "private"))
+    return Target([text], lambda path: read_overrides(path, "private"), yaml_damage)
 
 
 def hydra_overrides() -> Target:
@@ -358,7 +363,7 @@ def board() -> Target:
     from triptych.deploy.boards import find_board
 
     text = (ROOT / "conf/board/stm32f746.yaml").read_bytes()
-    return Target([text], lambda path: find_board(str(path)), name="case.yaml")
+    return Target([text], lambda path: find_board(str(path)), yaml_damage, name="case.yaml")
 
 
 def config() -> Target:

@@ -108,6 +108,13 @@ JOBS = [
     Job("hinge_adapt", "hinge_adapt", "out/hinge/adapt"),
     Job("hinge_quantize", "tiny_quantize", "out/hinge/quantize"),
     _private("dp_merf", "private.dp_merf.steps=300"),
+    _private(
+        "dp_merf_ae",
+        "private.dp_merf_ae.encoder_steps=100",
+        "private.dp_merf_ae.steps=100",
+        "private.dp_merf_ae.noise_multiplier=30",
+        pays=101,
+    ),
     _private("gpate", "private.gpate.steps=100", "private.gpate.noise_multiplier=1000", pays=100),
     _private("dp_sgd_gan", "private.dp_sgd_gan.steps=100", "private.dp_sgd_gan.noise_multiplier=4", pays=100),
     Job("tiny_compare", "tiny_compare", "multirun/kills/smoke", ("tiny.compare.epochs=1", "board=stm32f410")),

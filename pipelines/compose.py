@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from reprlib import Repr
 
 import yaml
 from hydra import compose, initialize_config_dir
@@ -28,6 +29,8 @@ PANELS = {
     "tiny": ("tiny", "board", *SHARED),
     "hinge": ("hinge", "robust", "tiny", "board", "stage", *SHARED),
 }
+BRIEF = Repr()  # a few aliases of YAML make an endless text
+BRIEF.maxlevel = 2
 EXPERIMENT, HINGE = "experiment=", "experiment=hinge/"
 
 
@@ -46,11 +49,15 @@ def read_overrides(path: Path, panel: str) -> list[str]:
     for name in ("all", panel):
         items = groups.get(name) or []
         if not isinstance(items, list):
-            raise ConfigError(f"{path}: {name}={items!r} must be a list, such as `{name}: [seed=1]`")
+            raise ConfigError(
+                f"{path}: {name}={BRIEF.repr(items)} must be a list, such as `{name}: [seed=1]`"
+            )
         overrides += items
     wrong = [item for item in overrides if not isinstance(item, str)]
     if wrong:
-        raise ConfigError(f"{path}: {wrong[0]!r} is not an override; write it as 'key=value', in quotes")
+        raise ConfigError(
+            f"{path}: {BRIEF.repr(wrong[0])} is not an override; write it as 'key=value', in quotes"
+        )
     return [for_panel(item, panel) for item in overrides]
 
 

@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.fuzz_readers import READERS, campaign
+from pipelines.compose import read_overrides
 from triptych.config import load
 from triptych.config.checks import equal_shards
 from triptych.data.files import read_json
 from triptych.data.idx import parse_idx
+from triptych.deploy.boards import find_board
 from triptych.errors import ConfigError, DataError
 
 
@@ -60,3 +62,17 @@ def test_impossible_shards_of_a_huge_set_are_refused_at_once():
     """The nearest divisors are found without counting to the size."""
     with pytest.raises(ConfigError, match=r"nearest: 8 and 10"):
         equal_shards("k", 9, 10**8)
+
+
+def test_aliases_that_multiply_cost_no_more_than_their_file(tmp_path: Path):
+    """Twelve lines of YAML stand for a billion values; a message must not spell them out."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join(10 * [f'*a{n - 1}'])}]" for n in range(1, 12)]
+    (tmp_path / "bomb.yaml").write_text("\n".join(lines))
+    with pytest.raises(ConfigError, match="no table of single values"):
+        find_board(str(tmp_path / "bomb.yaml"))
+    inside = "\n".join([*("  " + line for line in lines), "private: [*a11]"])
+    (tmp_path / "overrides.yaml").write_text(f"all:\n{inside}")
+    with pytest.raises(ConfigError) as refused:
+        read_overrides(tmp_path / "overrides.yaml", "private")
+    assert len(str(refused.value)) < 2000

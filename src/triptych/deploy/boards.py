@@ -3,9 +3,9 @@
 from importlib.resources import files
 from pathlib import Path
 
+import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from triptych.config.tiny import BoardConfig
 from triptych.errors import ConfigError
@@ -38,9 +38,12 @@ def find_board(name: str) -> BoardConfig:
             f"board {name} is unknown; choose one of {known}, or give a YAML file with its memory"
         )
     try:
-        values = OmegaConf.merge(OmegaConf.structured(BoardConfig), OmegaConf.load(name))
+        given = yaml.safe_load(Path(name).read_text())
+        if not isinstance(given, dict) or any(isinstance(value, dict | list) for value in given.values()):
+            raise ValueError("it is no table of single values")  # aliases that multiply, among others
+        values = OmegaConf.merge(OmegaConf.structured(BoardConfig), given)
         board = BoardConfig(**{str(key): value for key, value in values.items()})
-    except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException, TypeError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"{name} is no board ({reason}); it needs name, cpu, sram and flash") from error
     board.check()
