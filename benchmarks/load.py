@@ -123,6 +123,7 @@ def store(runs: int = 10_000) -> None:
             return f"{runs} runs"
 
         timed("filling the store", fill)
+        timed("counting, as after every run", lambda: tracking.count_rows(client))
         timed("the newest 100 runs", lambda: len(client.search_runs([where], max_results=100)))
         query = "metrics.epsilon < 10 and metrics.peak_sram < 320000"
         timed(query, lambda: len(client.search_runs([where], query, max_results=100)))

@@ -1,7 +1,9 @@
 """MLflow as a projection of the results: complete, without duplicates, never in the way."""
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,14 @@ def test_publishing_twice_shows_one_complete_run(client: MlflowClient, tmp_path:
     assert [d.dataset.name for d in run.inputs.dataset_inputs] == ["train"]
     assert [m.value for m in client.get_metric_history(first, "loss")] == [0.5, 0.25]
     assert [a.path for a in client.list_artifacts(first, "figures")] == ["figures/samples.png"]
+
+
+def test_published_store_knows_its_size(client: MlflowClient, store: str, tmp_path: Path):
+    """Without the counts SQLite takes 8 s, not 0.1, for the best of ten thousand runs by a metric."""
+    tracking.publish(client, EXPERIMENT, results(tmp_path, "counted"))
+    with closing(sqlite3.connect(store.removeprefix("sqlite:///"))) as connection:
+        counted = {row[0] for row in connection.execute("select tbl from sqlite_stat1")}
+    assert {"runs", "tags", "metrics", "latest_metrics"} <= counted
 
 
 def test_private_curves_and_pictures_stay_at_home_unless_asked(client: MlflowClient, tmp_path: Path):
