@@ -4,6 +4,7 @@ BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: repro report test lint docs dashboard sbom clean
 
