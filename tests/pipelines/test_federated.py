@@ -19,16 +19,23 @@ from triptych.federated.agreement import read_party
 from triptych.federated.clients import make_client_app
 from triptych.federated.server import serve
 
+METHOD = ("private.method=fed_gswgan", "private.epsilon_budget=100", "tracking.uri=null", "inputs=fed")
+
+
+@pytest.fixture(scope="module")
+def checkout(checkout: Checkout) -> Checkout:
+    """With the prepared data of this method in `fed/`."""
+    (checkout.path / "fed").mkdir()
+    for code in ("src", "pipelines"):
+        (checkout.path / "fed" / code).symlink_to(checkout.path / code)
+    checkout.stage("prepare", *METHOD, "out=fed/data/prepared/real")
+    return checkout
+
 
 def test_simulated_federation_ends_in_a_certificate_of_clients(checkout: Checkout):
     """Ray's processes, the engine's messages and the stage's files, none of which the unit tests have."""
-    method = ("private.method=fed_gswgan", "private.epsilon_budget=100", "tracking.uri=null", "inputs=fed")
-    for code in ("src", "pipelines"):
-        (checkout.path / "fed").mkdir(exist_ok=True)
-        (checkout.path / "fed" / code).symlink_to(checkout.path / code)
-    checkout.stage("prepare", *method, "out=fed/data/prepared/real")
-    checkout.stage("private_warm_start", *method, "out=fed/out/private/warm_start")
-    checkout.stage("private_train", *method, "out=fed/out/private/train")
+    checkout.stage("private_warm_start", *METHOD, "out=fed/out/private/warm_start")
+    checkout.stage("private_train", *METHOD, "out=fed/out/private/train")
     out = checkout.path / "fed/out/private/train"
     metrics = json.loads((out / "metrics.json").read_text())
     certificate = json.loads((out / "certificate.json").read_text())
@@ -63,13 +70,8 @@ def flower(checkout: Checkout, monkeypatch: pytest.MonkeyPatch):
 
 def test_superlink_and_supernodes_end_where_one_process_does(checkout: Checkout, flower):
     """Two clients with folders of their own, over HTTP on loopback: what a user is told to type."""
-    method = ("private.method=fed_gswgan", "private.epsilon_budget=100", "tracking.uri=null", "inputs=fed")
-    for code in ("src", "pipelines"):
-        (checkout.path / "fed").mkdir(exist_ok=True)
-        (checkout.path / "fed" / code).symlink_to(checkout.path / code)
-    checkout.stage("prepare", *method, "out=fed/data/prepared/real")
     size = ("experiment=smoke", "private.fed_gswgan.clients=2", "private.fed_gswgan.steps=1")
-    checkout.run(sys.executable, "-m", "pipelines.federated_folders", *size, *method, "out=federation")
+    checkout.run(sys.executable, "-m", "pipelines.federated_folders", *size, *METHOD, "out=federation")
     folder, twin = checkout.path / "federation", checkout.path / "twin"
     shutil.copytree(folder, twin)
 
