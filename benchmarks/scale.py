@@ -192,7 +192,7 @@ def lines() -> Iterator[str]:
     yield from data_lines(imagenet.data.train_size, imagenet.data.image_size)
     yield from ensemble_lines(full)
     yield from supernet_lines(space, imagenet, imagenet.data.train_size)
-    yield from federated_lines(configured("experiment=mnist"))
+    yield from federated_lines(configured("experiment=mnist", "private.steps=3000", "private.rows=64"))
 
 
 if __name__ == "__main__":
