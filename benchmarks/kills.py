@@ -27,6 +27,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -202,6 +203,8 @@ def _fork(job: Job, *, kill_at: int = 0, delay: float = 0.0, workers: int = 0) -
     try:
         runpy.run_module(f"pipelines.{job.script}", run_name="__main__")
         status = 0
+    except BaseException:  # noqa: BLE001  # whatever it is, nobody else would print it
+        traceback.print_exc()
     finally:
         sys.stderr.flush()
         Path("operations.txt").write_text(str(count[0]))
