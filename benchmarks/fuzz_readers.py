@@ -123,7 +123,7 @@ def _other_value(content: bytes, rng: random.Random) -> bytes:
             if not isinstance(place[key], dict) or not place[key]:
                 break
             place = place[key]
-        place[key] = rng.choice([place[key], *VALUES])
+        place[key] = deepcopy(rng.choice([place[key], *VALUES]))  # a fault inside it is of this case alone
     return json.dumps(values).encode()
 
 
