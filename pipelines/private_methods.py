@@ -1,6 +1,7 @@
 """How each `private.method` is trained: every one ends in a generator and a ledger."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -68,11 +69,20 @@ def train_ensemble(stage: Stage, private: "PrivateConfig", path: Path, limit: in
         else:
             seen = labels_seen(train.labels, shards, config.data.classes)
             releaser = Releaser(private, ledger, source, limit, seen)
-        module = GSWGAN(private, config.data, releaser)
+        module = GSWGAN(_shared_settings(private), config.data, releaser)
         load_weights(stage.inputs / "out/private/warm_start/discriminators.safetensors", module.ensemble)
         data, processes = ShardDataModule(batches), strategy(config.trainer)
         stage.fit(module, data, epochs=1, curves=CURVES, strategy=processes)
     return Trained(module.cpu().released, int(module.steps_taken))
+
+
+def _shared_settings(private: "PrivateConfig") -> "PrivateConfig":
+    """`private` without what is GS-WGAN's alone, for a rival that trains the same networks."""
+    from triptych.config.private import RepulsionConfig
+
+    if private.method == "gswgan":
+        return private
+    return replace(private, impostors=0, repulsion=RepulsionConfig(), final_rate=1.0)
 
 
 def release_embedding(

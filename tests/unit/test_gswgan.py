@@ -14,6 +14,7 @@ from triptych.config.private import (
     DiscriminatorConfig,
     GeneratorConfig,
     PrivateConfig,
+    RepulsionConfig,
     WarmStartConfig,
 )
 from triptych.config.system import TrainerConfig
@@ -29,6 +30,7 @@ from triptych.private.ensemble import pooled
 from triptych.private.module import GSWGAN
 from triptych.private.release import Releaser, labels_seen
 from triptych.private.sampling import draw_samples
+from triptych.private.variety import repulsion_weight, with_impostors
 from triptych.private.warm_start import WarmStart
 
 pytestmark = pytest.mark.filterwarnings(
@@ -52,6 +54,7 @@ CONFIG = PrivateConfig(
 )
 INDEPENDENT, SHARED = replace(CONFIG, release="independent"), replace(CONFIG, release="shared")
 CONV = replace(CONFIG, discriminator=replace(CONFIG.discriminator, kind="conv", width=2))
+IMPOSTORS = replace(CONFIG, impostors=2)
 POOLED = replace(CONFIG, discriminator=replace(CONFIG.discriminator, pool=2, label_scale=15.0))
 
 
@@ -128,7 +131,9 @@ def test_one_record_changes_one_discriminator_of_the_warm_start(records, config)
     assert changed_members(*trained) == {int(np.nonzero((shards == 7).any(1))[0][0])}
 
 
-@pytest.mark.parametrize("config", [CONFIG, CONV, POOLED], ids=["mlp", "conv", "pooled"])
+@pytest.mark.parametrize(
+    "config", [CONFIG, CONV, POOLED, IMPOSTORS], ids=["mlp", "conv", "pooled", "impostors"]
+)
 def test_one_record_changes_one_discriminator_of_the_main_loop(records, config, gswgan):
     """With the generator held still: what a record does must stay in its shard until the release."""
     trained = [
@@ -243,6 +248,64 @@ def test_the_gradient_of_what_is_seen_reaches_every_pixel(records, gswgan):
         strict=True,
     ):
         torch.testing.assert_close(parameter.grad, plain, rtol=1e-4, atol=1e-9)
+
+
+def test_the_repulsion_is_the_slope_of_the_mean_distance_and_has_no_part_in_the_release(records, gswgan):
+    """It is added behind the door: what is released and paid for is the same with it."""
+    generator = replace(CONFIG.generator, latent="normal")  # two equal codes would have no slope
+    config = replace(CONFIG, repulsion=RepulsionConfig(weight=0.5), generator=generator)
+    module = gswgan(records, config)
+    asked, used = [], []
+
+    def door(ensemble, fake, labels, *, step):
+        asked.append((fake, labels))
+        return torch.zeros_like(fake)
+
+    module.releaser = door
+    module.manual_backward = lambda fake, gradient: (used.append(gradient), fake.backward(gradient))
+    module.optimizers = lambda: [torch.optim.SGD(module.generator.parameters(), 0.0)]
+    module.train_generator()
+    assert used[0].abs().max() == 0, "nothing pushes before the ramp"
+    torch.manual_seed(3)
+    module.train_generator()
+    torch.manual_seed(3)
+    labels = torch.randint(10, (5,))
+    rows = module.generator(module.generator.draw_latent(5), labels)
+    codes = module.generator.draw_latent(8, 5)
+    others = torch.stack([module.generator(code, labels) for code in codes]).detach()
+    leaf = rows.detach().requires_grad_()
+    distance = (leaf - others).square().sum((2, 3, 4)).sqrt()
+    softened = distance - 1e-3 * (distance + 1e-3).log()  # has the slope d / (d + 1e-3)
+    loss = -0.5 * softened.mean(0).sum() / len(rows)
+    (slope,) = torch.autograd.grad(loss, leaf)
+    torch.testing.assert_close(asked[1][0], rows.detach())
+    torch.testing.assert_close(used[1], slope, rtol=1e-3, atol=1e-6)
+
+
+def test_impostors_are_real_images_of_the_member_under_the_label_of_another():
+    """A discriminator that never sees them may judge an image without looking at its label."""
+    real = torch.arange(12.0).reshape(2, 6, 1, 1, 1)
+    fake = -1 - real
+    shown = with_impostors(fake, real, 2).flatten(2).squeeze(2)
+    assert shown.tolist() == [[5, 0, -3, -4, -5, -6], [11, 6, -9, -10, -11, -12]]
+    assert with_impostors(fake, real, 0) is fake
+
+
+def test_the_rate_of_the_generator_falls_to_its_last_share(records, gswgan):
+    """At constant rate the noise of the last releases would stay in the weights."""
+    module = gswgan(records, replace(CONFIG, final_rate=0.1))
+    rates = [module.learning_rate(step) for step in (0, 2, 4)]
+    assert rates == pytest.approx([1e-3, 5.5e-4, 1e-4])
+    fit(module, records, CONFIG, steps=4)
+    (group,) = module.optimizers()[0].param_groups
+    assert group["lr"] == pytest.approx(module.learning_rate(3))
+
+
+def test_the_repulsion_sets_in_after_the_labels():
+    """Pushed apart from the start, drawings leave their label before it is learned."""
+    settings = RepulsionConfig(weight=0.2, start=100, full=300)
+    weights = [repulsion_weight(settings, step) for step in (0, 100, 200, 300, 900)]
+    assert weights == pytest.approx([0, 0, 0.1, 0.2, 0.2])
 
 
 def test_discriminators_abstain_on_labels_they_never_saw(records, gswgan):

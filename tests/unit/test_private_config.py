@@ -11,6 +11,7 @@ from triptych.config.private import (
     EvaluationConfig,
     GeneratorConfig,
     PrivateConfig,
+    RepulsionConfig,
     WarmStartConfig,
 )
 from triptych.errors import ConfigError
@@ -63,6 +64,14 @@ def test_a_sound_configuration_passes():
             "upsample=2 needs kind=mlp, not resnet; set 1",
         ),
         ({"classifier": replace(CONFIG.classifier, decay_epoch=1)}, "decay_epoch=1 must lie between 0 and"),
+        ({"impostors": 6}, "impostors=6 must lie between 0 and private.discriminator.batch_size=6"),
+        ({"impostors": -1}, "impostors=-1 must lie between 0 and"),
+        ({"final_rate": 0.0}, r"final_rate=0\.0 must be in \(0, 1\]"),
+        ({"repulsion": RepulsionConfig(weight=-0.1)}, r"repulsion\.weight=-0\.1 must not be negative"),
+        (
+            {"repulsion": RepulsionConfig(weight=0.1, start=10, full=5)},
+            r"repulsion\.start=10 must lie between 0 and full=5",
+        ),
         ({"release": "one"}, "release=one is unknown; choose one of full, independent, shared"),
         ({"accountant": "prv"}, "accountant=prv has no theorem for private.release=full"),
         (

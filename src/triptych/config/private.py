@@ -94,6 +94,22 @@ class WarmStartConfig:
 
 
 @dataclass
+class RepulsionConfig:
+    """How strongly drawings of one label push each other apart; 1 is the slope of a discriminator."""
+
+    weight: float = 0.0
+    start: int = 0  # the step up to which labels are learned alone
+    full: int = 0  # the step from which it has its whole weight; a straight line between
+
+    def check(self) -> None:
+        require(self.weight >= 0, f"private.repulsion.weight={self.weight} must not be negative")
+        require(
+            0 <= self.start <= self.full,
+            f"private.repulsion.start={self.start} must lie between 0 and full={self.full}",
+        )
+
+
+@dataclass
 class EvaluationConfig:
     """How many images the slow scores are computed on."""
 
@@ -152,6 +168,9 @@ class PrivateConfig:
     steps: int = MISSING  # [T] generator steps
     rows: int = MISSING  # [B] generated images in a step
     discriminator_steps: int = MISSING  # before each generator step
+    impostors: int = 0  # of the fakes of a batch: real images of the shard under a wrong label
+    repulsion: RepulsionConfig = field(default_factory=RepulsionConfig)
+    final_rate: float = 1.0  # share of the generator's learning rate that is left at the last step
     release: str = "full"  # all judge all rows; independent: a secret draw a row; shared: a draw a step
     abstain: bool = True  # discriminators say nothing about labels that their shard lacks
     clip_norm: float = 1.0  # [C] of one row's gradient
@@ -167,7 +186,7 @@ class PrivateConfig:
         """Raise ConfigError where a value is impossible."""
         choice("private.method", self.method, METHODS)
         networks = (self.generator, self.discriminator, self.warm_start)
-        for section in (*networks, self.classifier, self.evaluation):
+        for section in (*networks, self.repulsion, self.classifier, self.evaluation):
             section.check()
         self._check_method()
         for key in (
@@ -180,6 +199,12 @@ class PrivateConfig:
         ):
             positive(f"private.{key}", getattr(self, key))
         check_noise("private.noise_multiplier", self.noise_multiplier)
+        require(
+            0 <= self.impostors < self.discriminator.batch_size,
+            f"private.impostors={self.impostors} must lie between 0 and "
+            f"private.discriminator.batch_size={self.discriminator.batch_size}: some fakes must be drawn",
+        )
+        require(0 < self.final_rate <= 1, f"private.final_rate={self.final_rate} must be in (0, 1]")
         require(0 < self.delta < 1, f"private.delta={self.delta} must lie between 0 and 1, such as 1e-5")
         choice("private.release", self.release, tuple(ACCOUNTANTS))
         allowed = ACCOUNTANTS[self.release]

@@ -4,6 +4,7 @@ Chen, Orekondy, Fritz 2020 (arXiv:2006.08265), Algorithm 1, with the releases
 of `private.release`: `shared` is the published one.
 """
 
+import math
 from typing import cast
 
 import torch
@@ -22,6 +23,7 @@ from triptych.private.losses import discriminator_loss
 from triptych.private.members import offset, rotation, within
 from triptych.private.ranks import Sharded, own, parts_of
 from triptych.private.release import Door
+from triptych.private.variety import NEIGHBOURS, repulsion, repulsion_weight, with_impostors
 from triptych.private.warm_start import BETAS, Bytes, descend, stacked_adam
 
 
@@ -73,9 +75,10 @@ class GSWGAN(Sharded):
         distances = []
         for judge in own(within(self.judges, turn), self.members):
             at = offset(judge, turn)
-            fake = self.imitate(codes[at], labels[at])
+            shown = pooled(real[at] / 255, settings.pool)
+            fake = with_impostors(self.imitate(codes[at], labels[at]), shown, self.config.impostors)
             loss, distance = discriminator_loss(
-                judge, pooled(real[at] / 255, settings.pool), fake, labels[at], mix=mix[at], settings=settings
+                judge, shown, fake, labels[at], mix=mix[at], settings=settings
             )
             descend(optimizer, loss.sum())
             distances.append(distance)
@@ -88,13 +91,27 @@ class GSWGAN(Sharded):
         fake = self.generator(codes.flatten(0, 1), labels.flatten()).unflatten(0, labels.shape)
         return pooled(fake, self.config.discriminator.pool)
 
+    def learning_rate(self, step: int) -> float:
+        """Of the generator: from the configured one down to its last share, along a cosine."""
+        last = self.config.final_rate
+        height = (1 + math.cos(math.pi * step / self.config.steps)) / 2
+        return self.config.generator.learning_rate * (last + (1 - last) * height)
+
     def train_generator(self) -> None:
         """One step along the released gradient."""
         optimizer = cast("list[LightningOptimizer]", self.optimizers())[0]
+        step = int(self.steps_taken)
         labels = torch.randint(self.classes, (self.config.rows,), device=self.device)
         fake = self.generator(self.generator.draw_latent(len(labels)), labels)
         fake = pooled(fake, self.config.discriminator.pool)
-        gradient = self.releaser(self.ensemble, fake.detach(), labels, step=int(self.steps_taken))
+        gradient = self.releaser(self.ensemble, fake.detach(), labels, step=step)
+        if weight := repulsion_weight(self.config.repulsion, step):
+            others = labels.expand(NEIGHBOURS, -1)
+            codes = self.generator.draw_latent(*others.shape)
+            gradient = gradient + weight * repulsion(fake.detach(), self.imitate(codes, others))
+        if self.config.final_rate != 1:
+            for group in optimizer.optimizer.param_groups:
+                group["lr"] = self.learning_rate(step)
         optimizer.zero_grad()
         self.manual_backward(fake, gradient=gradient / len(labels))
         optimizer.step()
