@@ -15,7 +15,9 @@ from triptych.tiny.arch import ArchConfig, SearchSpace
 from triptych.tiny.side_by_side import Part, side_by_side
 from triptych.tiny.supernet import Supernet
 
-RESTORED = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+RESTORED = settings(
+    deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 ALWAYS, NEVER = 1, 2**62
 
 

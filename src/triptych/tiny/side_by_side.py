@@ -76,7 +76,7 @@ class _SideBySide(torch.autograd.Function):
 
 @contextmanager
 def _one_thread_each() -> Iterator[int]:
-    """Torch's operators take one thread, in threads started here too; yields how many there were."""
+    """Torch's operators take one thread; yields how many there were. New threads have to ask for it too."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -94,7 +94,8 @@ def _each(
     """
     if threads == 1:
         return [function(item) for item in items]
-    with ThreadPoolExecutor(min(threads, len(items))) as pool:
+    size = min(threads, len(items))
+    with ThreadPoolExecutor(size, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         heaviest_first = sorted(range(len(items)), key=lambda i: -work[i])
         running = {i: pool.submit(function, items[i]) for i in heaviest_first}
         return [running[i].result() for i in range(len(items))]
