@@ -76,7 +76,7 @@ class _SideBySide(torch.autograd.Function):
 
 @contextmanager
 def _one_thread_each() -> Iterator[int]:
-    """Torch's operators take one thread; yields how many there were. New threads have to ask for it too."""
+    """Torch's operators take one thread; yields how many there were. New threads must ask for it again."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -98,7 +98,10 @@ class Supernet(nn.Module):
     def forward_all(
         self, x: Float[Tensor, "batch channels height width"], archs: Sequence[ArchConfig]
     ) -> list[Float[Tensor, "batch classes"]]:
-        """Logits of several subnets, normalized by the batch; stem and first block run once for all."""
+        """Logits of several subnets, normalized by the batch; stem and first block run once for all.
+
+        In training on many pixels side by side: the same bits on any number of threads.
+        """
         units = [list(topology(self.space, arch)) for arch in archs]
 
         def first() -> Tensor:
