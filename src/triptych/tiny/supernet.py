@@ -7,6 +7,7 @@ by statistics that the caller measured for this architecture (`recalibrate`).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -20,9 +21,11 @@ from triptych.tiny.compiled import EPSILON
 from triptych.tiny.elastic import elastic_conv, sort_order
 from triptych.tiny.fused import fused_layer, runs_on
 from triptych.tiny.processes import normalize_together
+from triptych.tiny.side_by_side import Part, side_by_side
 from triptych.tiny.topology import Layer, Unit, classifier, conv_layers, topology
 
 SHARED = 2  # units that all subnets have in common: stem and first block
+MANY_PIXELS = 2**16  # of a batch: from here subnets train side by side
 
 
 class Moments(NamedTuple):
@@ -95,10 +98,23 @@ class Supernet(nn.Module):
     def forward_all(
         self, x: Float[Tensor, "batch channels height width"], archs: Sequence[ArchConfig]
     ) -> list[Float[Tensor, "batch classes"]]:
-        """Logits of several subnets, normalized by the batch; stem and first block run once for all."""
+        """Logits of several subnets, normalized by the batch; stem and first block run once for all.
+
+        In training on many pixels side by side: the same bits on any number of threads.
+        """
         units = [list(topology(self.space, arch)) for arch in archs]
-        shared = self._run(x, units[0][:SHARED], self._by_batch)
-        return [self._classify(self._run(shared, each[SHARED:], self._by_batch)) for each in units]
+
+        def first() -> Tensor:
+            return self._run(x, units[0][:SHARED], self._by_batch)
+
+        def rest(own: Sequence[Unit], shared: Tensor) -> Tensor:
+            return self._classify(self._run(shared, own[SHARED:], self._by_batch))
+
+        if len(archs) > 1 and _pays_side_by_side(x):
+            parts = [Part(partial(rest, own), _work(own, x.shape[2])) for own in units]
+            return side_by_side(first, parts, self.parameters())
+        shared = first()
+        return [rest(own, shared) for own in units]
 
     def walk(self, x: Tensor, arch: ArchConfig, normalize: Normalize) -> Tensor:
         """The forward pass with the given normalization after every convolution."""
@@ -153,6 +169,22 @@ class Supernet(nn.Module):
             expand.permute_outputs(order)
             depthwise.permute_outputs(order)
             project.permute_inputs(order)
+
+
+def _pays_side_by_side(x: Tensor) -> bool:
+    """Whether subnets train in threads of their own: on small images they wait for Python's lock."""
+    trains = torch.is_grad_enabled() and not x.requires_grad and ranks() == 1
+    pixels = len(x) * x.shape[2] * x.shape[3]
+    return trains and x.device.type == "cpu" and x.dtype == torch.float32 and pixels >= MANY_PIXELS
+
+
+def _work(units: Iterable[Unit], size: int) -> int:
+    """Values of one image that the layers read and write: their time, as memory decides it."""
+    total = 0
+    for layer in (layer for unit in units for layer in unit.layers):
+        before, size = size, -(-size // layer.stride)
+        total += before**2 * layer.inputs + size**2 * layer.outputs
+    return total
 
 
 def _key(name: str) -> str:
