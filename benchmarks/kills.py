@@ -35,6 +35,7 @@ from importlib import import_module
 from pathlib import Path
 from shutil import rmtree
 
+import yaml
 from tqdm import tqdm
 
 from tests.pipelines.conftest import make_checkout
@@ -131,19 +132,37 @@ class Fault(Exception):  # noqa: N818  # what the campaign looks for
 def main(kills: int, chosen: Iterable[str]) -> None:
     for library in LIBRARIES:
         import_module(library)
-    names, faults = set(chosen) or {job.name for job in JOBS}, []
+    trainings, faults = {job.name for job in JOBS if job.trains}, []
+    names = set(chosen) or trainings
+    if unknown := names - trainings:
+        sys.exit(
+            f"no training is called {' or '.join(sorted(unknown))}; there are {', '.join(sorted(trainings))}"
+        )
     with tempfile.TemporaryDirectory() as folder:
         clone = make_checkout(Path(folder)).path
         os.chdir(clone)
         sys.path[:0] = [str(clone), str(clone / "src")]
         _line("| training | kills | died of it | paid again | file operations | seconds of a whole run |")
         _line("|---|---|---|---|---|---|")
-        for job in JOBS[: 1 + max(number for number, job in enumerate(JOBS) if job.name in names)]:
-            if job.trains and job.name in names:
+        for job in _upstream(names):
+            if job.name in names:
                 faults += _campaign(job, kills)
             else:
                 _finish(job)
     sys.exit("\n".join(faults))
+
+
+def _upstream(names: set[str]) -> list[Job]:
+    """The jobs with these names, behind those whose results they read."""
+    stages = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+    chosen: list[Job] = []
+    read: set[str] = set()
+    for job in reversed(JOBS):
+        if job.name in names or any(path.startswith(f"{job.out}/") for path in read):
+            chosen.insert(0, job)
+            stage = stages.get(job.name) or stages.get(job.script, {})
+            read.update(stage.get("deps", ()))
+    return chosen
 
 
 def _line(text: str) -> None:

@@ -100,4 +100,6 @@ def test_folder_that_cannot_be_moved_stays_whole(root: Path, monkeypatch: pytest
     monkeypatch.setattr(pipelines.stage.tempfile, "mkdtemp", refuse)
     run_stage("train", train, CONFIG, root / "out")
     assert (root / "out/run.json").exists()
-    assert len(list(root.glob(".ckpt/*/ledger.jsonl"))) == len(list(root.glob(".ckpt/*/curves/last.ckpt"))) == 1
+    assert (
+        len(list(root.glob(".ckpt/*/ledger.jsonl"))) == len(list(root.glob(".ckpt/*/curves/last.ckpt"))) == 1
+    )
