@@ -1,7 +1,6 @@
 """kill -9 in the middle of a training, and on: nothing lost, nothing understated."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.conftest import Checkout, make_checkout
+from tests.pipelines.conftest import Checkout, kill_after_checkpoint, make_checkout
 from triptych.data.files import sha256
 
 LONG = {
@@ -27,23 +26,6 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     clone.stage("prepare", "out=data/prepared/real", "tracking.uri=null")
     clone.stage("private_warm_start", "out=out/private/warm_start", "tracking.uri=null")
     return clone
-
-
-def kill_after_checkpoint(
-    clone: Checkout, stage: str, *overrides: str, by: signal.Signals = signal.SIGKILL
-) -> int:
-    """Start the stage and kill it when it has moved on from its first checkpoint; its exit status."""
-    command = [sys.executable, "-m", f"pipelines.{stage}", "experiment=smoke", *overrides]
-    environment = {**os.environ, "PYTHONPATH": str(clone.path / "src"), "OMP_NUM_THREADS": "1"}
-    job = subprocess.Popen(command, cwd=clone.path, env=environment, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not list(clone.path.glob(".ckpt/*/*/last.ckpt")):
-        assert job.poll() is None, "the stage ended before its first checkpoint"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    time.sleep(0.1)
-    job.send_signal(by)
-    return job.wait(timeout=60)
 
 
 def train(clone: Checkout, stage: str, out: Path, *, kill: bool, workers: int = 0) -> Path:
@@ -79,6 +61,29 @@ def test_terminated_training_says_that_it_did_not_finish(prepared: Checkout, tmp
     assert status == 128 + signal.SIGTERM
     assert not (tmp_path / "out").exists()
     shutil.rmtree(prepared.path / ".ckpt")
+
+
+def test_terminated_audit_has_not_passed(prepared: Checkout, tmp_path: Path):
+    """Stopped among its thousand trainings, it must not look like one that refuted nothing."""
+    program = [sys.executable, "-m", "pipelines.audit", "experiment=smoke"]
+    environment = {**prepared.environment, "TMPDIR": str(tmp_path)}
+    job = subprocess.Popen(
+        program,
+        cwd=prepared.path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    deadline = time.monotonic() + 240
+    while not list(tmp_path.glob("*/l")):  # the ledger of its trainings
+        assert job.poll() is None, "the audit ended before its trainings"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    job.terminate()
+    output, _ = job.communicate(timeout=60)
+    assert job.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM)
+    assert "lower bounds" not in output
 
 
 def test_killed_private_training_pays_its_steps_again(prepared: Checkout, tmp_path: Path):
