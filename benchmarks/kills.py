@@ -119,9 +119,16 @@ JOBS = [
     ),
     _private("gpate", "private.gpate.steps=100", "private.gpate.noise_multiplier=1000", pays=100),
     _private("dp_sgd_gan", "private.dp_sgd_gan.steps=100", "private.dp_sgd_gan.noise_multiplier=4", pays=100),
-    Job("tiny_compare", "tiny_compare", "multirun/kills/smoke", ("tiny.compare.epochs=1", "board=stm32f410")),
-    _private("fed_gswgan", "private.fed_gswgan.noise_multiplier=9", pays=3),
-    _private("fed_avg_gan", "private.fed_avg_gan.noise_multiplier=9", pays=3),
+    Job(
+        "tiny_compare",
+        "tiny_compare",
+        "multirun/kills/smoke",
+        ("board=stm32f410", "tiny.compare.epochs=1", "data.train_size=300", "data.test_size=60"),
+    ),
+    _private("fed_gswgan", "private.fed_gswgan.noise_multiplier=9", "private.fed_gswgan.clients=3", pays=3),
+    _private(
+        "fed_avg_gan", "private.fed_avg_gan.noise_multiplier=9", "private.fed_avg_gan.clients=3", pays=3
+    ),
 ]
 
 

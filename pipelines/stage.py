@@ -9,6 +9,7 @@ and are then published to MLflow.
 
 import errno
 import logging
+import os
 import shutil
 import signal
 import sys
@@ -226,7 +227,7 @@ def run_and_publish(name: str, function: Callable[[Stage], Metrics], config: Con
 
 def run_stage(name: str, function: Callable[[Stage], Metrics], config: Config, out: Path) -> None:
     """Run `function` as the stage `name` of `dvc.yaml`; its results appear in `out`."""
-    partial = _fresh_folder(_partial(out))
+    partial = _fresh_folder(out)
     _sweep()
     _set_up_process(config)
     stage = Stage(read_declaration(ROOT, name), config, Path(config.inputs), partial)
@@ -307,7 +308,11 @@ def _partial(out: Path) -> Path:
     return out.parent / f".{out.name}.partial"
 
 
-def _fresh_folder(folder: Path) -> Path:
+def _fresh_folder(out: Path) -> Path:
+    """The empty folder where results wait for `out`, which must take them in the end."""
+    if out.exists() and not (out.is_dir() and os.access(out, os.W_OK)):
+        raise OutputError(f"cannot write to {out}; choose a writable folder as `out`")
+    folder = _partial(out)
     try:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -338,8 +343,13 @@ def _sweep() -> None:
 def _reveal(partial: Path, out: Path) -> None:
     """Move each finished file into place, `run.json` last."""
     files = sorted((p for p in partial.rglob("*") if p.is_file()), key=lambda p: p.name == "run.json")
-    for file in files:
-        target = out / file.relative_to(partial)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        file.replace(target)
+    try:
+        for file in files:
+            target = out / file.relative_to(partial)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(target)
+    except OSError as error:
+        raise OutputError(
+            f"cannot put the results in {out}: {error.strerror}; make it writable and run the command again"
+        ) from error
     shutil.rmtree(partial)

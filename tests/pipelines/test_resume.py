@@ -97,15 +97,28 @@ def test_killed_private_training_pays_its_steps_again(prepared: Checkout, tmp_pa
     assert len((resumed / "ledger.jsonl").read_text().splitlines()) == paid["steps"] + 1
 
 
-def test_full_disk_is_one_line_and_the_next_attempt_gives_the_result(prepared: Checkout, tmp_path: Path):
-    """A file that cannot grow stands for a full disk: nothing half-written shows, nothing is lost."""
-    out = tmp_path / "full"
-    overrides = ["experiment=smoke", "private.classifier.epochs=2", f"out={out}", "tracking.uri=null"]
-    command = [sys.executable, "-m", "pipelines.reference", *overrides]
+FULL = {
+    "prepare": ([], "train.safetensors"),
+    "reference": (["private.classifier.epochs=2"], "classifier.safetensors"),
+    "private_train": (LONG["private_train"], "generator.safetensors"),
+}
+
+
+@pytest.mark.parametrize("stage", FULL)
+def test_full_disk_is_one_line_and_the_next_attempt_gives_the_result(
+    stage: str, prepared: Checkout, tmp_path: Path
+):
+    """A file that cannot grow stands for a full disk: a result, a checkpoint, the ledger itself."""
+    out, (overrides, result) = tmp_path / "full", FULL[stage]
+    arguments = ["experiment=smoke", *overrides, f"out={out}", "tracking.uri=null"]
+    command = [sys.executable, "-m", f"pipelines.{stage}", *arguments]
     limited = prepared.run("bash", "-c", 'ulimit -f 8; exec "$@"', "bash", *command, check=False)
     assert limited.returncode == 1
     assert limited.stdout.strip().splitlines()[-1].startswith("error: cannot write")
     assert "Traceback" not in limited.stdout
     assert not out.exists()
     prepared.run(*command)
-    assert (out / "classifier.safetensors").stat().st_size > 8 * 1024
+    assert (out / result).stat().st_size > 8 * 1024
+    if stage == "private_train":
+        certificate = json.loads((out / "certificate.json").read_text())
+        assert certificate["steps"] > certificate["steps_taken"] == 600, "what was paid before stays paid"

@@ -14,6 +14,7 @@ from pipelines.stage import Stage, run_stage
 from triptych.config import Config
 from triptych.config.system import TrackingConfig, TrainerConfig
 from triptych.data.files import read_json, write_atomic
+from triptych.errors import OutputError
 from triptych.privacy.ledger import Ledger, read_ledger
 
 STEPS = 5
@@ -103,3 +104,24 @@ def test_folder_that_cannot_be_moved_stays_whole(root: Path, monkeypatch: pytest
     assert (
         len(list(root.glob(".ckpt/*/ledger.jsonl"))) == len(list(root.glob(".ckpt/*/curves/last.ckpt"))) == 1
     )
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_folder_that_takes_no_results_is_one_error_and_the_next_attempt_goes_on(root: Path, early: bool):
+    """Found before any work where it can be; nothing is lost where it comes to be so while the stage runs."""
+    out, started = root / "out", []
+
+    def block(stage: Stage) -> dict[str, int]:
+        started.append(stage)
+        out.write_text("")
+        return train(stage)
+
+    if early:
+        out.write_text("")
+    with pytest.raises(OutputError, match=r"cannot (write to|put the results in)"):
+        run_stage("train", block, CONFIG, out)
+    assert len(started) == (not early)
+    out.unlink()
+    run_stage("train", train, CONFIG, out)
+    paid = len(read_ledger(out / "ledger.jsonl")) - 1
+    assert paid == (STEPS if early else STEPS + 2), "it went on from the checkpoint"
