@@ -114,7 +114,7 @@ JOBS = [
         "dp_merf_ae",
         "private.dp_merf_ae.encoder_steps=100",
         "private.dp_merf_ae.steps=100",
-        "private.dp_merf_ae.noise_multiplier=30",
+        "private.dp_merf_ae.noise_multiplier=3",
         pays=101,
     ),
     _private("gpate", "private.gpate.steps=100", "private.gpate.noise_multiplier=1000", pays=100),

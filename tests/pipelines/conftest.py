@@ -78,13 +78,17 @@ def make_checkout(folder: Path) -> Checkout:
 
 
 def kill_after_checkpoint(
-    clone: Checkout, stage: str, *overrides: str, by: signal.Signals = signal.SIGKILL
+    clone: Checkout,
+    stage: str,
+    *overrides: str,
+    by: signal.Signals = signal.SIGKILL,
+    checkpoint: str = "*/last.ckpt",
 ) -> int:
     """Start the stage and kill it when it has moved on from its first checkpoint; its exit status."""
     command = [sys.executable, "-m", f"pipelines.{stage}", "experiment=smoke", *overrides]
     job = subprocess.Popen(command, cwd=clone.path, env=clone.environment, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not list(clone.path.glob(".ckpt/*/*/last.ckpt")):
+    while not list(clone.path.glob(f".ckpt/*/{checkpoint}")):
         assert job.poll() is None, "the stage ended before its first checkpoint"
         assert time.monotonic() < deadline
         time.sleep(0.01)

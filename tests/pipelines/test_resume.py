@@ -97,6 +97,25 @@ def test_killed_private_training_pays_its_steps_again(prepared: Checkout, tmp_pa
     assert len((resumed / "ledger.jsonl").read_text().splitlines()) == paid["steps"] + 1
 
 
+def test_curves_of_an_encoder_outlive_a_kill_after_its_training(prepared: Checkout, tmp_path: Path):
+    """What is not trained again must still be shown: the next attempt starts behind the autoencoder."""
+    overrides = (
+        "private.method=dp_merf_ae",
+        "private.dp_merf_ae.encoder_steps=30",
+        "private.dp_merf_ae.steps=500",
+        "private.dp_merf_ae.noise_multiplier=3",
+        f"out={tmp_path / 'out'}",
+        "tracking.uri=null",
+    )
+    mark = "autoencoder.safetensors"
+    assert kill_after_checkpoint(prepared, "private_train", *overrides, checkpoint=mark) == -signal.SIGKILL
+    prepared.stage("private_train", *overrides)
+    rows = (tmp_path / "out/private_encoder.csv").read_text().splitlines()
+    assert rows[-1].startswith("30,")
+    certificate = json.loads((tmp_path / "out/certificate.json").read_text())
+    assert certificate["steps"] == certificate["steps_taken"] == 31, "nothing of it was paid for again"
+
+
 FULL = {
     "prepare": ([], "train.safetensors"),
     "reference": (["private.classifier.epochs=2"], "classifier.safetensors"),
