@@ -1,11 +1,12 @@
 """kill -9 of `dvc repro` with all its processes, again and again, and what the last one makes of it.
 
-    python -m benchmarks.kills_repro [kills]
+    python -m benchmarks.kills_repro [kills] [stage ...]
 
-Works in a clone of its own, in the smallest size. The pipeline is reproduced once
-whole, everything that it wrote is deleted, and it is started `kills` times and killed
-at a random moment, each time from where the one before was left. Whatever shows after
-a kill equals the whole run's, bit for bit. Then `dvc repro` must end, and
+Works in a clone of its own, in the smallest size. The pipeline, or what the stages
+need, is reproduced once whole. Then everything that it wrote is deleted, and it is
+started `kills` times and killed at a random moment, each time from where the one before
+was left. Whatever shows after a kill equals the whole run's, bit for bit. Then
+`dvc repro` must end, and
 
 - every result is there and equals the whole run's. Private training pays again for the
   steps that it repeats: then its ledger is longer, and what is made of it may differ;
@@ -38,34 +39,37 @@ class Fault(Exception):  # noqa: N818  # what the campaign looks for
     """A pipeline that does not keep what the documentation promises."""
 
 
-def main(kills: int) -> None:
+def main(kills: int, stages: list[str]) -> None:
+    command = ["dvc", "repro", *stages]
     with tempfile.TemporaryDirectory() as folder:
         clone = make_checkout(Path(folder))
         started = time.monotonic()
-        clone.run("dvc", "repro")
+        clone.run(*command)
         seconds = time.monotonic() - started
         whole, steps, runs = _results(clone), _steps(clone), _runs(clone)
         clone.run("git", "clean", "-ffdxq")
         try:
-            died = _kill_often(clone, kills, seconds, whole)
-            clone.run("dvc", "repro")
+            died = _kill_often(clone, command, kills, seconds, whole)
+            clone.run(*command)
             paid = _steps(clone) - steps
             _require_same(clone, whole, paid_again=paid)
-            if "up to date" not in clone.run("dvc", "status").stdout:
+            if "up to date" not in clone.run("dvc", "status", *stages).stdout:
                 raise Fault("DVC is not done")
             if _runs(clone) != runs:
                 raise Fault(f"MLflow shows {_runs(clone)}, not {runs}")
         except Fault as fault:
             sys.exit(f"FAULT: {fault}")
-    sys.stdout.write(f"| `dvc repro` | {kills} | {died} | {paid} | | {seconds:.0f} |\n")
+    sys.stdout.write(f"| `{' '.join(command)}` | {kills} | {died} | {paid} | | {seconds:.0f} |\n")
 
 
-def _kill_often(clone: Checkout, kills: int, seconds: float, whole: dict[str, str]) -> int:
+def _kill_often(
+    clone: Checkout, command: list[str], kills: int, seconds: float, whole: dict[str, str]
+) -> int:
     """Start and kill; on average the lives of all attempts add up to a whole run. How many died of it."""
     rng, died = random.Random(0), 0
     for _ in tqdm(range(kills), "dvc repro", leave=False):
         attempt = subprocess.Popen(
-            ["dvc", "repro"],
+            command,
             cwd=clone.path,
             env=clone.environment,
             stdout=subprocess.DEVNULL,
@@ -104,8 +108,9 @@ def _results(clone: Checkout) -> dict[str, str]:
 
 
 def _steps(clone: Checkout) -> int:
-    """Steps of the private training that were paid for."""
-    return json.loads((clone.path / TRAINED / "certificate.json").read_text())["steps"]
+    """Steps of the private training that were paid for; 0 where it was not asked for."""
+    certificate = clone.path / TRAINED / "certificate.json"
+    return json.loads(certificate.read_text())["steps"] if certificate.exists() else 0
 
 
 def _made_of(clone: Checkout, folder: str) -> tuple[str, ...]:
@@ -127,4 +132,4 @@ def _runs(clone: Checkout) -> list[tuple[str, str]]:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20, sys.argv[2:])
