@@ -152,7 +152,11 @@ def train_dp_merf(stage: Stage, private: "PrivateConfig", path: Path, limit: int
 
 
 def train_encoder(stage: Stage, training: "AutoencoderTraining", folder: Path, steps: int) -> None:
-    """Train once: an embedding that was paid for is one of the codes of what an attempt left in `folder`."""
+    """Train once: an embedding that was paid for is one of the codes of what an attempt left in `folder`.
+
+    Whether it was trained here or earlier, the same random numbers come next: the embedding's noise.
+    """
+    from triptych.data.resume import derived_seed, seed_torch
     from triptych.data.weights import load_weights, save_weights
     from triptych.private.rivals.steps import StepDataModule
 
@@ -164,6 +168,7 @@ def train_encoder(stage: Stage, training: "AutoencoderTraining", folder: Path, s
         stage.fit(training, StepDataModule(steps), epochs=1, curves=curves)
         shutil.copyfile(stage.out / curves, folder / curves)  # first: where weights are, nothing is trained
         save_weights(weights, training.cpu())
+    seed_torch(derived_seed(stage.config.seed, steps, 1))  # 1: not those of a batch
 
 
 def train_dp_merf_ae(stage: Stage, private: "PrivateConfig", path: Path, limit: int) -> Trained:
