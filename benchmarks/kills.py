@@ -156,7 +156,7 @@ def main(kills: int, chosen: Iterable[str]) -> None:
                 faults += _campaign(job, kills)
             else:
                 _finish(job)
-    sys.exit("\n".join(faults))
+    sys.exit("\n".join(faults) or 0)
 
 
 def _upstream(names: set[str]) -> list[Job]:
