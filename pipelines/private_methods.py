@@ -1,5 +1,6 @@
 """How each `private.method` is trained: every one ends in a generator and a ledger."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from triptych.data.prepared import Split
     from triptych.privacy.ledger import Ledger
     from triptych.private.generators import Generator
+    from triptych.private.rivals.autoencoder import AutoencoderTraining
     from triptych.private.rivals.dp_sgd import GradientReleaser
     from triptych.private.rivals.embedding import Embedding
 
@@ -159,10 +161,29 @@ def train_dp_merf(stage: Stage, private: "PrivateConfig", path: Path, limit: int
     return Trained(module.cpu().released, 1)
 
 
+def train_encoder(stage: Stage, training: "AutoencoderTraining", folder: Path, steps: int) -> None:
+    """Train once: an embedding that was paid for is one of the codes of what an attempt left in `folder`.
+
+    Whether it was trained here or earlier, the same random numbers come next: the embedding's noise.
+    """
+    from triptych.data.resume import derived_seed, seed_torch
+    from triptych.data.weights import load_weights, save_weights
+    from triptych.private.rivals.steps import StepDataModule
+
+    weights, curves = folder / "autoencoder.safetensors", "private_encoder.csv"
+    if weights.exists():
+        load_weights(weights, training)
+        shutil.copyfile(folder / curves, stage.out / curves)
+    else:
+        stage.fit(training, StepDataModule(steps), epochs=1, curves=curves)
+        shutil.copyfile(stage.out / curves, folder / curves)  # first: where weights are, nothing is trained
+        save_weights(weights, training.cpu())
+    seed_torch(derived_seed(stage.config.seed, steps, 1))  # 1: not those of a batch
+
+
 def train_dp_merf_ae(stage: Stage, private: "PrivateConfig", path: Path, limit: int) -> Trained:
     """Train an autoencoder by DP-SGD, release the embedding of all codes once, fit a generator of codes."""
     from triptych.data.prepared import read_split
-    from triptych.data.weights import load_weights, save_weights
     from triptych.privacy.certificate import mechanism
     from triptych.privacy.ledger import Ledger
     from triptych.private.budget import terms
@@ -181,14 +202,7 @@ def train_dp_merf_ae(stage: Stage, private: "PrivateConfig", path: Path, limit: 
         releaser = gradient_releaser(private, train, ledger, noise_multiplier=noise, limit=spared)
         training = AutoencoderTraining(private, data, releaser)
         module = DPMERFAE(private, data, embedding, training.autoencoder)  # first, as above
-        kept = path.with_name("autoencoder.safetensors")
-        if kept.exists():  # an embedding that was paid for is one of its codes
-            load_weights(kept, training)
-        else:
-            stage.fit(
-                training, StepDataModule(settings.encoder_steps), epochs=1, curves="private_encoder.csv"
-            )
-            save_weights(kept, training.cpu())
+        train_encoder(stage, training, path.parent, settings.encoder_steps)
         encode = training.autoencoder.encode
         release_embedding(
             private,

@@ -9,12 +9,14 @@ and are then published to MLflow.
 
 import errno
 import logging
+import os
 import shutil
 import signal
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib import import_module
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 
 Metrics = Mapping[str, Any]
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+DONE = "done-"  # how folders of `.ckpt` that no attempt opens begin
 ROOT = Path(__file__).resolve().parent.parent
 FUNCTIONS: dict[str, Callable[["Stage"], Metrics]] = {}  # by script
 
@@ -224,7 +227,8 @@ def run_and_publish(name: str, function: Callable[[Stage], Metrics], config: Con
 
 def run_stage(name: str, function: Callable[[Stage], Metrics], config: Config, out: Path) -> None:
     """Run `function` as the stage `name` of `dvc.yaml`; its results appear in `out`."""
-    partial = _fresh_folder(_partial(out))
+    partial = _fresh_folder(out)
+    _sweep()
     _set_up_process(config)
     stage = Stage(read_declaration(ROOT, name), config, Path(config.inputs), partial)
     stage.digests  # noqa: B018  # fails early where an input is missing
@@ -234,7 +238,7 @@ def run_stage(name: str, function: Callable[[Stage], Metrics], config: Config, o
     write_json(partial / "metrics.json", metrics)
     write_json(partial / "run.json", {**stage.record, "opened": sorted(opened)})
     _reveal(partial, out)
-    shutil.rmtree(stage.checkpoints, ignore_errors=True)
+    _forget(stage.checkpoints)
 
 
 def adopt(result: Path, out: Path) -> None:
@@ -304,7 +308,11 @@ def _partial(out: Path) -> Path:
     return out.parent / f".{out.name}.partial"
 
 
-def _fresh_folder(folder: Path) -> Path:
+def _fresh_folder(out: Path) -> Path:
+    """The empty folder where results wait for `out`, which must take them in the end."""
+    if out.exists() and not (out.is_dir() and os.access(out, os.W_OK)):
+        raise OutputError(f"cannot write to {out}; choose a writable folder as `out`")
+    folder = _partial(out)
     try:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -313,11 +321,35 @@ def _fresh_folder(folder: Path) -> Path:
     return folder
 
 
+def _forget(checkpoints: Path) -> None:
+    """Delete them in one step: an attempt that is killed here leaves all to the next or nothing.
+
+    A checkpoint that outlived its ledger would be continued by releases that nobody counted.
+    Where the folder cannot be moved it stays, whole, and the result is none the worse.
+    """
+    if not checkpoints.exists():
+        return
+    with suppress(OSError):
+        checkpoints.replace(tempfile.mkdtemp(prefix=DONE, dir=checkpoints.parent))
+    _sweep()
+
+
+def _sweep() -> None:
+    """Delete what finished attempts had no time for."""
+    for folder in (ROOT / ".ckpt").glob(f"{DONE}*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _reveal(partial: Path, out: Path) -> None:
     """Move each finished file into place, `run.json` last."""
     files = sorted((p for p in partial.rglob("*") if p.is_file()), key=lambda p: p.name == "run.json")
-    for file in files:
-        target = out / file.relative_to(partial)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        file.replace(target)
+    try:
+        for file in files:
+            target = out / file.relative_to(partial)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(target)
+    except OSError as error:
+        raise OutputError(
+            f"cannot put the results in {out}: {error.strerror}; make it writable and run the command again"
+        ) from error
     shutil.rmtree(partial)

@@ -3,9 +3,10 @@
     python -m pipelines.supply_chain                 # licences, from the installed metadata
     python -m pipelines.supply_chain advisories.zip  # and advisories, from an OSV export of PyPI
 
-The export is the file `PyPI/all.zip` of osv.dev: one JSON file an advisory. It is
-read as it lies, never unpacked. Exits with 1 where a licence is not allowed, a
-package is not the pinned one, or an advisory applies.
+The export is the file `PyPI/all.zip` of osv.dev, or a folder of such JSON files, one an
+advisory (a clone of GitHub's advisory database). It is read as it lies, never unpacked.
+Exits with 1 where a licence is not allowed, a package is not the pinned one, or an
+advisory applies. Without an export it says that it looked for no advisories.
 """
 
 import json
@@ -38,6 +39,7 @@ REVIEWED = {  # metadata says nothing, or names a copyleft; none of them is part
     "grandalf": "EPL-1.0 or GPLv2, EPL chosen; draws `dvc dag`",
 }
 MAX_ADVISORY = 1 << 22  # bytes
+FIRST = Version("0.dev0")  # stands for OSV's "0"
 
 
 @dataclass(frozen=True)
@@ -117,17 +119,36 @@ def licence(package: Distribution) -> Licence:
 
 
 def advisories(export: Path, pins: Mapping[str, str]) -> list[Advisory]:
-    """The advisories of an OSV export that apply to `pins`; raises DataError where it is none."""
+    """The advisories of an OSV export that apply to `pins`; raises DataError where it is none, or empty."""
+    found, total = [], 0
     try:
-        with zipfile.ZipFile(export) as archive:
-            entries = [entry for entry in archive.infolist() if entry.filename.endswith(".json")]
-            found = []
-            for entry in tqdm(entries, desc="advisories", unit="", mininterval=1):
-                if entry.file_size <= MAX_ADVISORY:
-                    found += _hits(json.loads(archive.read(entry)), pins)
+        for text in tqdm(_entries(export), desc="advisories", unit="", mininterval=1):
+            total += 1
+            found += _hits(json.loads(text), pins)
     except (OSError, zipfile.BadZipFile, ValueError, AttributeError) as error:
         raise DataError(f"{export} is not an OSV export (PyPI/all.zip of osv.dev): {error}") from error
+    if not total:
+        raise DataError(f"{export} holds no advisories; get PyPI/all.zip of osv.dev (see SECURITY.md)")
     return found
+
+
+def _entries(export: Path) -> Iterator[bytes]:
+    """The JSON files of an archive or a folder; raises ValueError for one larger than an advisory is."""
+    if export.is_dir():
+        for path in sorted(export.rglob("*.json")):
+            _require_small(path.name, path.stat().st_size)
+            yield path.read_bytes()
+        return
+    with zipfile.ZipFile(export) as archive:
+        for entry in archive.infolist():
+            if entry.filename.endswith(".json"):
+                _require_small(entry.filename, entry.file_size)
+                yield archive.read(entry)
+
+
+def _require_small(name: str, size: int) -> None:
+    if size > MAX_ADVISORY:
+        raise ValueError(f"{name} has {size} bytes, more than an advisory's {MAX_ADVISORY}")
 
 
 def _hits(value: Mapping[str, Any], pins: Mapping[str, str]) -> Iterator[Advisory]:
@@ -143,25 +164,31 @@ def _hits(value: Mapping[str, Any], pins: Mapping[str, str]) -> Iterator[Advisor
 
 def is_affected(version: str, affected: Mapping[str, Any]) -> bool:
     """Whether OSV's list of versions, or one of its ranges, holds `version` (OSV schema, `affected`)."""
-    if version in affected.get("versions", []):
+    pin = Version(version)
+    if any(pin == _bound(text) for text in affected.get("versions", [])):
         return True
     ranges = [entry for entry in affected.get("ranges", []) if entry.get("type") == "ECOSYSTEM"]
-    return any(_in_range(Version(version), entry["events"]) for entry in ranges)
+    return any(_in_range(pin, entry["events"]) for entry in ranges)
 
 
 def _in_range(version: Version, events: list[Mapping[str, str]]) -> bool:
+    """By the schema's evaluation: events in the order of their versions, in which "0" is before all."""
+    bounds = [(_bound(text), kind) for event in events for kind, text in event.items()]
     inside = False
-    for event in events:  # in order: introduced, then fixed or last_affected
-        kind, text = next(iter(event.items()))
-        try:
-            bound = Version(text)
-        except InvalidVersion:
-            continue
+    for bound, kind in sorted((bound, kind) for bound, kind in bounds if bound is not None):
         if kind == "introduced":
             inside = inside or version >= bound
         elif (kind == "fixed" and version >= bound) or (kind == "last_affected" and version > bound):
             inside = False
     return inside
+
+
+def _bound(text: str) -> Version | None:
+    """A version of the database; None where it is none of Python's, as some very old ones."""
+    try:
+        return FIRST if text == "0" else Version(text)
+    except InvalidVersion:
+        return None
 
 
 def check(root: Path, export: Path | None) -> list[str]:
@@ -189,8 +216,8 @@ def main() -> None:
         sys.exit(f"error: {error}")
     if problems:
         sys.exit("\n".join(problems))
-    looked = "pins, licences and advisories" if export else "pins and licences"
-    sys.stdout.write(f"{looked}: nothing to report\n")
+    looked = "none applies" if export else "not looked for, no OSV export was given (see SECURITY.md)"
+    sys.stdout.write(f"pins and licences: nothing to report\nadvisories: {looked}\n")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,19 +20,23 @@ class Checkout:
 
     path: Path
 
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a command in the clone; stdout and stderr together in `stdout`."""
-        environment = {
+    @property
+    def environment(self) -> dict[str, str]:
+        """What its programs see: its own code and home."""
+        return {
             **{key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "DVC"))},
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(self.path / "src"),
             "HOME": str(self.path.parent / "home"),
             "OMP_NUM_THREADS": "1",
         }
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command in the clone; stdout and stderr together in `stdout`."""
         done = subprocess.run(
             command,
             cwd=self.path,
-            env=environment,
+            env=self.environment,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -69,6 +75,26 @@ def make_checkout(folder: Path) -> Checkout:
     author = ["-c", "user.name=Tester", "-c", "user.email=tester@example.org"]
     checkout.run("git", *author, "commit", "--quiet", "--message", "Start")
     return checkout
+
+
+def kill_after_checkpoint(
+    clone: Checkout,
+    stage: str,
+    *overrides: str,
+    by: signal.Signals = signal.SIGKILL,
+    checkpoint: str = "*/last.ckpt",
+) -> int:
+    """Start the stage and kill it when it has moved on from its first checkpoint; its exit status."""
+    command = [sys.executable, "-m", f"pipelines.{stage}", "experiment=smoke", *overrides]
+    job = subprocess.Popen(command, cwd=clone.path, env=clone.environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(clone.path.glob(f".ckpt/*/{checkpoint}")):
+        assert job.poll() is None, "the stage ended before its first checkpoint"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(0.1)
+    job.send_signal(by)
+    return job.wait(timeout=60)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """kill -9 in the middle of a training, and on: nothing lost, nothing understated."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.conftest import Checkout, make_checkout
+from tests.pipelines.conftest import Checkout, kill_after_checkpoint, make_checkout
 from triptych.data.files import sha256
 
 LONG = {
@@ -27,23 +26,6 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     clone.stage("prepare", "out=data/prepared/real", "tracking.uri=null")
     clone.stage("private_warm_start", "out=out/private/warm_start", "tracking.uri=null")
     return clone
-
-
-def kill_after_checkpoint(
-    clone: Checkout, stage: str, *overrides: str, by: signal.Signals = signal.SIGKILL
-) -> int:
-    """Start the stage and kill it when it has moved on from its first checkpoint; its exit status."""
-    command = [sys.executable, "-m", f"pipelines.{stage}", "experiment=smoke", *overrides]
-    environment = {**os.environ, "PYTHONPATH": str(clone.path / "src"), "OMP_NUM_THREADS": "1"}
-    job = subprocess.Popen(command, cwd=clone.path, env=environment, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not list(clone.path.glob(".ckpt/*/*/last.ckpt")):
-        assert job.poll() is None, "the stage ended before its first checkpoint"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    time.sleep(0.1)
-    job.send_signal(by)
-    return job.wait(timeout=60)
 
 
 def train(clone: Checkout, stage: str, out: Path, *, kill: bool, workers: int = 0) -> Path:
@@ -81,6 +63,29 @@ def test_terminated_training_says_that_it_did_not_finish(prepared: Checkout, tmp
     shutil.rmtree(prepared.path / ".ckpt")
 
 
+def test_terminated_audit_has_not_passed(prepared: Checkout, tmp_path: Path):
+    """Stopped among its thousand trainings, it must not look like one that refuted nothing."""
+    program = [sys.executable, "-m", "pipelines.audit", "experiment=smoke"]
+    environment = {**prepared.environment, "TMPDIR": str(tmp_path)}
+    job = subprocess.Popen(
+        program,
+        cwd=prepared.path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    deadline = time.monotonic() + 240
+    while not list(tmp_path.glob("*/l")):  # the ledger of its trainings
+        assert job.poll() is None, "the audit ended before its trainings"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    job.terminate()
+    output, _ = job.communicate(timeout=60)
+    assert job.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM)
+    assert "lower bounds" not in output
+
+
 def test_killed_private_training_pays_its_steps_again(prepared: Checkout, tmp_path: Path):
     """The ledger never understates: steps repeated after a kill cost epsilon once more."""
     whole = train(prepared, "private_train", tmp_path / "whole", kill=False)
@@ -92,15 +97,47 @@ def test_killed_private_training_pays_its_steps_again(prepared: Checkout, tmp_pa
     assert len((resumed / "ledger.jsonl").read_text().splitlines()) == paid["steps"] + 1
 
 
-def test_full_disk_is_one_line_and_the_next_attempt_gives_the_result(prepared: Checkout, tmp_path: Path):
-    """A file that cannot grow stands for a full disk: nothing half-written shows, nothing is lost."""
-    out = tmp_path / "full"
-    overrides = ["experiment=smoke", "private.classifier.epochs=2", f"out={out}", "tracking.uri=null"]
-    command = [sys.executable, "-m", "pipelines.reference", *overrides]
+def test_curves_of_an_encoder_outlive_a_kill_after_its_training(prepared: Checkout, tmp_path: Path):
+    """What is not trained again must still be shown: the next attempt starts behind the autoencoder."""
+    overrides = (
+        "private.method=dp_merf_ae",
+        "private.dp_merf_ae.encoder_steps=30",
+        "private.dp_merf_ae.steps=500",
+        "private.dp_merf_ae.noise_multiplier=3",
+        f"out={tmp_path / 'out'}",
+        "tracking.uri=null",
+    )
+    mark = "autoencoder.safetensors"
+    assert kill_after_checkpoint(prepared, "private_train", *overrides, checkpoint=mark) == -signal.SIGKILL
+    prepared.stage("private_train", *overrides)
+    rows = (tmp_path / "out/private_encoder.csv").read_text().splitlines()
+    assert rows[-1].startswith("30,")
+    certificate = json.loads((tmp_path / "out/certificate.json").read_text())
+    assert certificate["steps"] == certificate["steps_taken"] == 31, "nothing of it was paid for again"
+
+
+FULL = {
+    "prepare": ([], "train.safetensors"),
+    "reference": (["private.classifier.epochs=2"], "classifier.safetensors"),
+    "private_train": (["private.steps=100", "private.noise_multiplier=9"], "ledger.jsonl"),
+}
+
+
+@pytest.mark.parametrize("stage", FULL)
+def test_full_disk_is_one_line_and_the_next_attempt_gives_the_result(
+    stage: str, prepared: Checkout, tmp_path: Path
+):
+    """A file that cannot grow stands for a full disk: a result, a checkpoint, the ledger itself."""
+    out, (overrides, result) = tmp_path / "full", FULL[stage]
+    arguments = ["experiment=smoke", *overrides, f"out={out}", "tracking.uri=null"]
+    command = [sys.executable, "-m", f"pipelines.{stage}", *arguments]
     limited = prepared.run("bash", "-c", 'ulimit -f 8; exec "$@"', "bash", *command, check=False)
     assert limited.returncode == 1
     assert limited.stdout.strip().splitlines()[-1].startswith("error: cannot write")
     assert "Traceback" not in limited.stdout
     assert not out.exists()
     prepared.run(*command)
-    assert (out / "classifier.safetensors").stat().st_size > 8 * 1024
+    assert (out / result).stat().st_size > 8 * 1024
+    if stage == "private_train":
+        certificate = json.loads((out / "certificate.json").read_text())
+        assert certificate["steps"] > certificate["steps_taken"] == 100, "what was paid before stays paid"

@@ -1,11 +1,12 @@
 """The multirun that compares searched subnets with scaled-down networks, at its smallest."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
 
-from tests.pipelines.conftest import Checkout, make_checkout
+from tests.pipelines.conftest import Checkout, kill_after_checkpoint, make_checkout
 
 COMMAND = (
     "python",
@@ -76,3 +77,20 @@ def test_a_killed_job_keeps_what_was_finished(clone: Checkout):
     assert "| 12.3 |" in (clone.path / "multirun/tiny_compare/table.md").read_text()
     assert (job(clone) / "proxylessnas.json").exists()
     assert searched.stat().st_mtime_ns == before
+
+
+def test_a_terminated_job_did_not_succeed_and_the_same_command_completes_it(clone: Checkout):
+    """Lightning alone would end with status 0, on which a shell goes on to the next job."""
+    out = clone.path / "multirun/terminated/smoke"
+    overrides = (
+        f"out={out}",
+        "board=stm32f410",
+        "tiny.compare.epochs=1",
+        "tiny.supernet.largest_epochs=15",
+        "tracking.uri=null",
+    )
+    status = kill_after_checkpoint(clone, "tiny_compare", *overrides, by=signal.SIGTERM)
+    assert status == 128 + signal.SIGTERM
+    assert not (out / "comparison.json").exists()
+    clone.stage("tiny_compare", *overrides)
+    assert set(json.loads((out / "comparison.json").read_text())["networks"]) > {"searched"}

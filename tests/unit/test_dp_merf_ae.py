@@ -1,12 +1,16 @@
 """DP-MERF AE: an autoencoder and an embedding, two releases in one ledger, and one network that leaves."""
 
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import pytorch_lightning as pl
 import torch
 from torch.nn import functional as F
 
+from pipelines.private_methods import train_encoder
 from triptych.config.data import DataConfig
 from triptych.config.private import GeneratorConfig, PrivateConfig
 from triptych.config.rivals import DPMERFAEConfig
@@ -175,3 +179,27 @@ def test_impossible_values_are_refused(change, message):
     config = replace(CONFIG, **change)
     with pytest.raises(ConfigError, match=message):
         config._check_method()  # the other networks are not set here
+
+
+class Attempt(SimpleNamespace):
+    """A stage whose training moves the weights and the random numbers."""
+
+    def fit(self, training: torch.nn.Linear, data: StepDataModule, *, epochs: int, curves: str) -> None:
+        with torch.no_grad():
+            training.weight.copy_(torch.randn(data.steps, 1))
+        (self.out / curves).write_text("curves")
+
+
+def test_attempt_that_goes_on_behind_the_autoencoder_draws_the_same_noise(tmp_path: Path):
+    """Killed between the two releases, it must end as if nothing had happened."""
+    seen = []
+    for name in ("whole", "continued"):
+        out = tmp_path / name
+        out.mkdir()
+        attempt: Any = Attempt(out=out, config=SimpleNamespace(seed=3))
+        training: Any = torch.nn.Linear(1, 4)
+        train_encoder(attempt, training, tmp_path, 4)
+        seen.append(
+            (training.weight.tolist(), (out / "private_encoder.csv").read_text(), torch.randn(3).tolist())
+        )
+    assert seen[0] == seen[1]
