@@ -12,6 +12,7 @@ from torch import Tensor
 
 from triptych.config.private import DiscriminatorConfig
 from triptych.private.ensemble import Images, Labels
+from triptych.private.lanes import inputs_alone
 
 PerMember = Float[Tensor, " members"]
 Mix = Float[Tensor, "members batch"]
@@ -24,7 +25,8 @@ def gradient_penalty(judge: Judge, real: Images, fake: Images, labels: Labels, m
     `mix` is the share of the real image, uniform in [0, 1).
     """
     between = torch.lerp(fake, real, mix[..., None, None, None]).requires_grad_()
-    (slope,) = torch.autograd.grad(judge(between, labels).sum(), between, create_graph=True)
+    with inputs_alone():
+        (slope,) = torch.autograd.grad(judge(between, labels).sum(), between, create_graph=True)
     return (slope.flatten(2).norm(dim=2) - 1).square().mean(1)
 
 
@@ -45,5 +47,6 @@ def discriminator_loss(
 def input_gradient(judge: Judge, fake: Images, labels: Labels) -> Images:
     """How each score falls with each pixel: the gradient of the generator's loss at its output."""
     leaf = fake.detach().requires_grad_()
-    (slope,) = torch.autograd.grad(-judge(leaf, labels).sum(), leaf)
+    with inputs_alone():
+        (slope,) = torch.autograd.grad(-judge(leaf, labels).sum(), leaf)
     return slope
