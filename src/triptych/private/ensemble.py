@@ -5,6 +5,7 @@ statistic: nothing here may average over the leading axis.
 """
 
 from itertools import pairwise
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
@@ -48,8 +49,12 @@ class MLPEnsemble(nn.Module):
         )
 
     def forward(self, images: Images, labels: Labels) -> Scores:
+        return self.layers(self.rows(images, labels)).squeeze(2)
+
+    def rows(self, images: Images, labels: Labels) -> Float[Tensor, "members batch inputs"]:
+        """What the first layer sees: pixels, then the label."""
         onehot = self.label_scale * F.one_hot(labels, self.classes).to(images.dtype)
-        return self.layers(torch.cat([images.flatten(2), onehot], dim=2)).squeeze(2)
+        return torch.cat([images.flatten(2), onehot], dim=2)
 
 
 class ConvEnsemble(nn.Module):
@@ -84,7 +89,7 @@ class ConvEnsemble(nn.Module):
 
     def _in_lanes(self, images: Images) -> Float[Tensor, "members batch outputs _ _"]:
         x = to_lanes(images)
-        for convolution in self.convolutions:
+        for convolution in cast("list[StackedConv2d]", self.convolutions):
             x = self.relu(convolution.in_lanes(x))
         return x[..., : images.shape[1]].permute(0, 4, 3, 1, 2)
 
