@@ -54,6 +54,7 @@ SETTINGS = {
     "conv": DiscriminatorConfig("conv", width=16, batch_size=32, learning_rate=1e-3),
 }
 REPEATS = 7
+ROUNDS = {"mlp": 5, "conv": 1}  # steps of every discriminator in a repetition, as a training takes them
 STEPS = 12  # of a training
 
 
@@ -143,17 +144,20 @@ def stacked_against_single(kind: str, members: int, threads: int) -> str:
     ]
 
     def single() -> None:
-        for j, (network, optimizer) in enumerate(zip(networks, optimizers, strict=True)):
-            own = (batch[0][j : j + 1], batch[1][j : j + 1], batch[2][j : j + 1], batch[3][j : j + 1])
-            step_alone(network, optimizer, settings, own)
+        for _ in range(ROUNDS[kind]):
+            for j, (network, optimizer) in enumerate(zip(networks, optimizers, strict=True)):
+                own = (batch[0][j : j + 1], batch[1][j : j + 1], batch[2][j : j + 1], batch[3][j : j + 1])
+                step_alone(network, optimizer, settings, own)
 
     def stacked() -> None:
-        step_together(part, together, settings, batch)
+        for _ in range(ROUNDS[kind]):
+            step_together(part, together, settings, batch)
 
     for setup in (single, stacked):  # Adam's, at the first call
         setup()
     times = [(*seconds(stacked, threads), *seconds(single, 1)) for _ in range(REPEATS)]
-    fast, fast_cpu, slow, slow_cpu = (members / statistics.median(each) for each in zip(*times, strict=True))
+    steps = members * ROUNDS[kind]
+    fast, fast_cpu, slow, slow_cpu = (steps / statistics.median(each) for each in zip(*times, strict=True))
     ratio, ratio_cpu = (statistics.median(row[i + 2] / row[i] for row in times) for i in (0, 1))
     return (
         f"{kind:4} {threads} threads  stacked {fast:7,.0f}/s, {fast_cpu:7,.0f} a CPU second   "
