@@ -135,6 +135,7 @@ class Stage:
         import pytorch_lightning as pl
         from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
 
+        from triptych.data.checkpoints import StreamedCheckpoints
         from triptych.data.resume import ExactResume
         from triptych.tracking.history import History
 
@@ -159,6 +160,7 @@ class Stage:
             max_epochs=epochs,
             logger=False,
             callbacks=[ExactResume(self.config.seed), *callbacks, history, keep, *bars],
+            plugins=[StreamedCheckpoints()],
             enable_progress_bar=hardware.progress_bar,
             enable_model_summary=False,
             num_sanity_val_steps=0,

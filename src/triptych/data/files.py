@@ -5,14 +5,16 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from triptych.errors import DataError, OutputError
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write `content` so that `path` holds all of it or what it held before.
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A new file to write; at the end of the block it takes the place of `path`, after an error it is gone.
 
     Raises OutputError where the folder cannot be written or the disk is full.
     """
@@ -20,19 +22,28 @@ def write_atomic(path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as handle:
             temporary = Path(handle.name)
-            try:
-                handle.write(content)
-                handle.flush()
+        try:
+            yield temporary
+            with temporary.open("rb") as handle:
                 os.fsync(handle.fileno())
-                temporary.chmod(0o644)
-                temporary.replace(path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise OutputError(
             f"cannot write {path}: {error.strerror}; free the disk or choose a writable folder"
         ) from error
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write `content` so that `path` holds all of it or what it held before.
+
+    Raises OutputError where the folder cannot be written or the disk is full.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401  # any JSON value

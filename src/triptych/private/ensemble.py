@@ -5,6 +5,7 @@ statistic: nothing here may average over the leading axis.
 """
 
 from itertools import pairwise
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
@@ -13,7 +14,8 @@ from torch.nn import functional as F
 
 from triptych.config.data import DataConfig
 from triptych.config.private import DiscriminatorConfig
-from triptych.private.stacked import StackedConv2d, StackedLinear, spectral_norm
+from triptych.private.lanes import runs_on, to_lanes
+from triptych.private.stacked import ReLU, StackedConv2d, StackedLinear, spectral_norm
 
 Images = Float[Tensor, "members batch channels height width"]
 Labels = Int[Tensor, "members batch"]
@@ -40,15 +42,19 @@ class MLPEnsemble(nn.Module):
         inputs = data.channels * (data.image_size // config.pool) ** 2 + data.classes
         self.layers = nn.Sequential(
             StackedLinear(members, inputs, config.width),
-            nn.ReLU(),
+            ReLU(),
             StackedLinear(members, config.width, config.width),
-            nn.ReLU(),
+            ReLU(),
             StackedLinear(members, config.width, 1),
         )
 
     def forward(self, images: Images, labels: Labels) -> Scores:
+        return self.layers(self.rows(images, labels)).squeeze(2)
+
+    def rows(self, images: Images, labels: Labels) -> Float[Tensor, "members batch inputs"]:
+        """What the first layer sees: pixels, then the label."""
         onehot = self.label_scale * F.one_hot(labels, self.classes).to(images.dtype)
-        return self.layers(torch.cat([images.flatten(2), onehot], dim=2)).squeeze(2)
+        return torch.cat([images.flatten(2), onehot], dim=2)
 
 
 class ConvEnsemble(nn.Module):
@@ -65,18 +71,27 @@ class ConvEnsemble(nn.Module):
         self.convolutions = nn.ModuleList(
             spectral_norm(StackedConv2d(members, a, b, kernel_size=5, stride=2)) for a, b in pairwise(widths)
         )
+        self.relu = ReLU()
         side = -(-(data.image_size // config.pool) // 8)
         features = widths[-1] * side**2
         self.head = spectral_norm(StackedLinear(members, features, 1))
         self.embedding = spectral_norm(StackedLinear(members, data.classes, features, bias=False))
 
     def forward(self, images: Images, labels: Labels) -> Scores:
-        x = images
-        for convolution in self.convolutions:
-            x = F.relu(convolution(x))
-        features = x.flatten(2)
+        features = (self._in_lanes(images) if runs_on(images) else self._grouped(images)).flatten(2)
         projection = self.embedding(F.one_hot(labels, self.classes).to(images.dtype))
         return self.head(features).squeeze(2) + (projection * features).sum(2)
+
+    def _grouped(self, x: Images) -> Float[Tensor, "members batch outputs _ _"]:
+        for convolution in self.convolutions:
+            x = self.relu(convolution(x))
+        return x
+
+    def _in_lanes(self, images: Images) -> Float[Tensor, "members batch outputs _ _"]:
+        x = to_lanes(images)
+        for convolution in cast("list[StackedConv2d]", self.convolutions):
+            x = self.relu(convolution.in_lanes(x))
+        return x[..., : images.shape[1]].permute(0, 4, 3, 1, 2)
 
 
 Ensemble = MLPEnsemble | ConvEnsemble

@@ -19,12 +19,12 @@ from triptych.config.private import PrivateConfig
 from triptych.private.batches import Batch
 from triptych.private.ensemble import Images, Labels, build_ensemble, pooled
 from triptych.private.generators import Generator
-from triptych.private.losses import discriminator_loss
+from triptych.private.gradients import set_gradients
 from triptych.private.members import offset, rotation, within
 from triptych.private.ranks import Sharded, own, parts_of
 from triptych.private.release import Door
 from triptych.private.variety import NEIGHBOURS, repulsion, repulsion_weight, with_impostors
-from triptych.private.warm_start import BETAS, Bytes, descend, stacked_adam
+from triptych.private.warm_start import BETAS, Bytes, stacked_adam, update
 
 
 class GSWGAN(Sharded):
@@ -77,11 +77,8 @@ class GSWGAN(Sharded):
             at = offset(judge, turn)
             shown = pooled(real[at] / 255, settings.pool)
             fake = with_impostors(self.imitate(codes[at], labels[at]), shown, self.config.impostors)
-            loss, distance = discriminator_loss(
-                judge, shown, fake, labels[at], mix=mix[at], settings=settings
-            )
-            descend(optimizer, loss.sum())
-            distances.append(distance)
+            distances.append(set_gradients(judge, shown, fake, labels[at], mix=mix[at], settings=settings))
+            update(optimizer)
         if distances:
             self.log("wasserstein_distance", torch.cat(distances).mean(), prog_bar=True)
 

@@ -13,14 +13,15 @@ from jaxtyping import Float, Int, UInt8
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Adam
 
 from triptych.config.data import DataConfig
 from triptych.config.private import PrivateConfig
+from triptych.private.adam import StackedAdam
 from triptych.private.batches import Batch
 from triptych.private.ensemble import Images, Labels, build_ensemble, pooled
 from triptych.private.generators import draw_latent
-from triptych.private.losses import discriminator_loss
+from triptych.private.gradients import set_gradients
+from triptych.private.lanes import inputs_alone
 from triptych.private.members import Part
 from triptych.private.ranks import Sharded, own, parts_of
 from triptych.private.stacked import StackedLinear
@@ -29,16 +30,21 @@ Bytes = UInt8[Tensor, "members batch channels height width"]
 BETAS = (0.5, 0.9)  # of Adam, both networks; the released code's
 
 
-def stacked_adam(parts: list[Part], learning_rate: float) -> Adam:
+def stacked_adam(parts: list[Part], learning_rate: float) -> StackedAdam:
     """One optimiser for all parts; a step changes those that have gradients."""
-    return Adam([weight for part in parts for weight in part.weights.values()], learning_rate, BETAS)
+    return StackedAdam([weight for part in parts for weight in part.weights.values()], learning_rate, BETAS)
+
+
+def update(optimizer: torch.optim.Optimizer | LightningOptimizer) -> None:
+    """A step along the gradients, which are freed."""
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 def descend(optimizer: torch.optim.Optimizer | LightningOptimizer, loss: Tensor) -> None:
-    """A step down `loss`; the gradients are freed."""
+    """A step down `loss`."""
     loss.backward()
-    optimizer.step()
-    optimizer.zero_grad()
+    update(optimizer)
 
 
 class ThrowAwayGenerators(nn.Module):
@@ -95,6 +101,7 @@ class WarmStart(Sharded):
     def teach(self, images: Bytes, labels: Labels) -> None:
         """One step of the discriminators."""
         optimizer = cast("list[LightningOptimizer]", self.optimizers())[0].optimizer
+        settings = self.config.discriminator
         codes = self.generators.draw_latent(labels)
         mix = torch.rand(labels.shape, device=labels.device)
         distances = []
@@ -102,16 +109,9 @@ class WarmStart(Sharded):
             at = judge.members
             with torch.no_grad():
                 fake = forger(codes[at], labels[at])
-            loss, distance = discriminator_loss(
-                judge,
-                pooled(images[at] / 255, self.config.discriminator.pool),
-                fake,
-                labels[at],
-                mix=mix[at],
-                settings=self.config.discriminator,
-            )
-            descend(optimizer, loss.sum())
-            distances.append(distance)
+            real = pooled(images[at] / 255, settings.pool)
+            distances.append(set_gradients(judge, real, fake, labels[at], mix=mix[at], settings=settings))
+            update(optimizer)
         self.log("wasserstein_distance", torch.cat(distances).mean(), prog_bar=True)
 
     def forge(self, labels: Labels) -> None:
@@ -122,6 +122,6 @@ class WarmStart(Sharded):
             at = forger.members
             flattery = judge(forger(codes[at], labels[at]), labels[at]).mean(1)
             counted = forger is self.pairs[-1][1]  # Lightning counts steps: one a batch
-            descend(optimizer if counted else optimizer.optimizer, -flattery.sum())
-            for weight in judge.weights.values():
-                weight.grad = None
+            with inputs_alone():
+                (-flattery.sum()).backward(inputs=list(forger.weights.values()))
+            update(optimizer if counted else optimizer.optimizer)
