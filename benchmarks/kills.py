@@ -123,7 +123,7 @@ JOBS = [
         "tiny_compare",
         "tiny_compare",
         "multirun/kills/smoke",
-        ("board=stm32f410", "tiny.compare.epochs=1", "data.train_size=288", "data.test_size=60"),
+        ("board=stm32f410", "tiny.compare.epochs=1"),
     ),
     _private("fed_gswgan", "private.fed_gswgan.noise_multiplier=9", "private.fed_gswgan.clients=3", pays=3),
     _private(
