@@ -34,6 +34,7 @@ class GeneratorConfig:
     latent_size: int = 10
     learning_rate: float = MISSING
     average: float = MISSING  # decay of the moving average of its weights
+    distortion: float = 0.0  # a random pose a drawing, 0 to 1: turned, sheared, scaled, shifted, bent
     upsample: int = 1  # mlp: it draws a smaller image, enlarged this many times without a parameter
 
     def check(self) -> None:
@@ -46,6 +47,10 @@ class GeneratorConfig:
         for key in ("width", "latent_size", "learning_rate", "upsample"):
             positive(f"private.generator.{key}", getattr(self, key))
         require(0 <= self.average < 1, f"private.generator.average={self.average} must be in [0, 1)")
+        require(
+            0 <= self.distortion <= 1,
+            f"private.generator.distortion={self.distortion} must lie in [0, 1]; 0 changes no drawing",
+        )
 
 
 @dataclass

@@ -14,6 +14,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from triptych.config.data import DataConfig
 from triptych.config.private import GeneratorConfig
+from triptych.data.distort import POSE, bend
 
 START = 4  # side of the first feature map
 
@@ -26,21 +27,28 @@ class Generator(nn.Module):
     def __init__(self, config: GeneratorConfig, data: DataConfig) -> None:
         super().__init__()
         self.classes, self.latent_size, self.latent = data.classes, config.latent_size, config.latent
+        self.distortion = config.distortion
         side = data.image_size // config.upsample
         self.drawn = (data.channels, side, side)
         self.register_buffer("enlarge", _enlarging(side, config.upsample), persistent=False)
         self.body = BODIES[config.kind](config, data)
 
     def draw_latent(self, *shape: int) -> Float[Tensor, "... latent"]:
-        """Random codes on the generator's device, from torch's global generator."""
-        return draw_latent(self.latent, *shape, self.latent_size, device=next(self.parameters()).device)
+        """Random codes, each with its pose, on the generator's device, from torch's global generator."""
+        device = next(self.parameters()).device
+        codes = draw_latent(self.latent, *shape, self.latent_size, device=device)
+        if not self.distortion:
+            return codes
+        return torch.cat([codes, 2 * torch.rand(*shape, POSE, device=device) - 1], dim=-1)
 
     def forward(
         self, latent: Float[Tensor, "batch latent"], labels: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch channels height width"]:
-        code = torch.cat([latent, F.one_hot(labels, self.classes).to(latent.dtype)], dim=1)
+        codes, pose = latent.tensor_split([self.latent_size], dim=1)
+        code = torch.cat([codes, F.one_hot(labels, self.classes).to(latent.dtype)], dim=1)
         drawn = torch.sigmoid(self.body(code)).reshape(-1, *self.drawn)
-        return drawn if self.enlarge is None else self.enlarge @ drawn @ self.enlarge.T
+        image = drawn if self.enlarge is None else self.enlarge @ drawn @ self.enlarge.T
+        return bend(image, pose, self.distortion) if self.distortion else image
 
 
 def _enlarging(side: int, factor: int) -> Float[Tensor, "large small"] | None:

@@ -68,7 +68,7 @@ def generator(folder: Path) -> Released:
     model, certificate = folder / "generator.safetensors", folder / "certificate.json"
     promise = read_certificate(certificate, generator=model)
     config = read_json(folder / "run.json")["config"]
-    latent = _tensor(np.float32, (-1, config["private.generator"]["latent_size"]), "latent")
+    latent = _tensor(np.float32, (-1, _latent_size(config["private.generator"])), "latent")
     size = config["data.image_size"]
     images = _tensor(np.float32, (-1, config["data.channels"], size, size), "images")
     signature = _signature(_schema(latent, _tensor(np.int64, (-1,), "labels")), _schema(images))
@@ -76,6 +76,13 @@ def generator(folder: Path) -> Released:
     description = "Generator whose samples may be released, certified"
     mark = sha256(certificate)
     return Released(GENERATOR, description, "safetensors", model, certificate, mark, signature, tags)
+
+
+def _latent_size(settings: dict[str, Any]) -> int:
+    """Numbers of a code; a generator that distorts takes a pose behind it."""
+    from triptych.data.distort import POSE
+
+    return settings["latent_size"] + (POSE if settings.get("distortion") else 0)
 
 
 def register(client: "MlflowClient", run_id: str, released: Released) -> str:

@@ -33,7 +33,7 @@ class DPMERFAE(DPMERF):
 
     def fakes(self, labels: Int[Tensor, " n"]) -> Float[Tensor, "n inputs"]:
         """Generated codes."""
-        latent = self.generator.draw_latent(len(labels))
+        latent = self.generator.draw_latent(len(labels))[:, : self.generator.latent_size]
         return self.learner(torch.cat([latent, F.one_hot(labels, self.classes).to(latent.dtype)], dim=1))
 
     @property
