@@ -5,8 +5,9 @@ from pipelines.stage import Metrics, Stage, stage
 
 @stage("private_sample")
 def main(stage: Stage) -> Metrics:
+    from triptych.data.distort import distort
     from triptych.data.files import sha256
-    from triptych.data.prepared import write_prepared
+    from triptych.data.prepared import Split, write_prepared
     from triptych.data.weights import load_weights
     from triptych.privacy.certificate import read_certificate
     from triptych.private.generators import Generator
@@ -18,7 +19,9 @@ def main(stage: Stage) -> Metrics:
     certificate = read_certificate(trained / "certificate.json", generator=trained / "generator.safetensors")
     generator = Generator(config.private.generator, config.data)
     load_weights(trained / "generator.safetensors", generator)
-    samples = draw_samples(generator, config.private.samples_per_class)
+    drawn = draw_samples(generator, config.private.samples_per_class)
+    strength = config.private.sample_distortion
+    samples = Split(distort(drawn.images, strength, seed=config.seed), drawn.labels)
     card = {
         "name": f"{config.data.name}_synthetic",
         "classes": config.data.classes,

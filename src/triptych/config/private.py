@@ -24,6 +24,11 @@ ACCOUNTANTS = {  # of each release, the tightest first
 }
 
 
+def check_strength(name: str, strength: float) -> None:
+    """Raise ConfigError where `strength` of a distortion is outside of [0, 1]."""
+    require(0 <= strength <= 1, f"{name}={strength} must lie in [0, 1]; 0 changes no drawing")
+
+
 @dataclass
 class GeneratorConfig:
     """The network that is released."""
@@ -47,10 +52,7 @@ class GeneratorConfig:
         for key in ("width", "latent_size", "learning_rate", "upsample"):
             positive(f"private.generator.{key}", getattr(self, key))
         require(0 <= self.average < 1, f"private.generator.average={self.average} must be in [0, 1)")
-        require(
-            0 <= self.distortion <= 1,
-            f"private.generator.distortion={self.distortion} must lie in [0, 1]; 0 changes no drawing",
-        )
+        check_strength("private.generator.distortion", self.distortion)
 
 
 @dataclass
@@ -185,6 +187,7 @@ class PrivateConfig:
     epsilon_budget: float = MISSING
     secure_rng: bool = False  # noise and secret draws from the operating system; not repeatable
     samples_per_class: int = MISSING
+    sample_distortion: float = 0.0  # as `generator.distortion`, after training: discriminators never see it
     inception: str | None = None  # path of torch-fidelity's Inception-v3 weights, for the published FID
 
     def check(self) -> None:
@@ -204,6 +207,7 @@ class PrivateConfig:
         ):
             positive(f"private.{key}", getattr(self, key))
         check_noise("private.noise_multiplier", self.noise_multiplier)
+        check_strength("private.sample_distortion", self.sample_distortion)
         require(
             0 <= self.impostors < self.discriminator.batch_size,
             f"private.impostors={self.impostors} must lie between 0 and "
