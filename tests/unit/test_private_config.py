@@ -14,6 +14,7 @@ from triptych.config.private import (
     RepulsionConfig,
     WarmStartConfig,
 )
+from triptych.config.rivals import DPSGDGANConfig
 from triptych.errors import ConfigError
 
 DATA = DataConfig("digits", image_size=8, train_size=1440, test_size=357)
@@ -97,6 +98,10 @@ def test_impossible_values_are_refused(change, message):
         (
             {"discriminator": replace(CONFIG.discriminator, pool=3)},
             "pool=3 does not divide data.image_size=8",
+        ),
+        (
+            {"method": "dp_sgd_gan", "dp_sgd_gan": DPSGDGANConfig(pool=3)},
+            r"private\.dp_sgd_gan\.pool=3 does not divide data\.image_size=8",
         ),
         (
             {"generator": replace(CONFIG.generator, upsample=5)},

@@ -270,10 +270,13 @@ class PrivateConfig:
             f"private.discriminator.pool={self.discriminator.pool} must be 1 with private.method="
             f"{self.method}: its clients judge images as they are",
         )
-        for key, factor in (
-            ("generator.upsample", self.generator.upsample),
-            ("discriminator.pool", self.discriminator.pool),
-        ):
+        factors = {
+            "generator.upsample": self.generator.upsample,
+            "discriminator.pool": self.discriminator.pool,
+        }
+        if self.method == "dp_sgd_gan":
+            factors["dp_sgd_gan.pool"] = self.dp_sgd_gan.pool
+        for key, factor in factors.items():
             require(
                 data.image_size % factor == 0,
                 f"private.{key}={factor} does not divide data.image_size={data.image_size}",

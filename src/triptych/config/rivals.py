@@ -78,6 +78,10 @@ class DPSGDGANConfig:
     clip_norm: float = MISSING  # of one record's gradient
     weight_bound: float = MISSING  # of each weight; wasserstein only
     noise_multiplier: float | None = None  # standard deviation / (2 * clip_norm)
+    pool: int = 1  # the discriminator sees means of pool x pool pixels: fewer weights, less noise
+    labels: str = "planes"  # one image a class; onehot: one value a class beside the pixels, mlp only
+    label_scale: float = 1.0  # norm of what it sees of a label; that of an image of MNIST is 9, pooled 4.3
+    clip_fakes: bool = False  # the gradient of each fake as that of each record
 
     def check(self) -> None:
         key = "private.dp_sgd_gan"
@@ -93,8 +97,15 @@ class DPSGDGANConfig:
             "generator_learning_rate",
             "clip_norm",
             "weight_bound",
+            "pool",
+            "label_scale",
         ):
             positive(f"{key}.{name}", getattr(self, name))
+        choice(f"{key}.labels", self.labels, ("planes", "onehot"))
+        require(
+            self.labels == "planes" or self.kind == "mlp",
+            f"{key}.labels={self.labels} needs kind=mlp, not {self.kind}; set planes",
+        )
         require(self.sample_rate <= 1, f"{key}.sample_rate={self.sample_rate} must be at most 1")
         check_noise(f"{key}.noise_multiplier", self.noise_multiplier)
 

@@ -55,6 +55,12 @@ def clipped_sum(
     return torch.cat([grad.flatten() for grad in torch.autograd.grad(weighted, parameters)]).double()
 
 
+def as_gradients(flat: Float64[Tensor, " parameters"], parameters: list[nn.Parameter]) -> list[Tensor]:
+    """One float32 tensor a parameter, in its shape."""
+    parts = flat.float().split([p.numel() for p in parameters])
+    return [part.view_as(p) for part, p in zip(parts, parameters, strict=True)]
+
+
 @dataclass
 class GradientReleaser:
     """The one door of DP-SGD: draws a secret batch, pays in the ledger, perturbs the clipped sum."""
@@ -84,7 +90,4 @@ class GradientReleaser:
             noise_multiplier=self.noise_multiplier,
             source=self.source,
         )
-        mean = (noisy / (self.sample_rate * len(self.labels))).float()
-        parameters = list(network.parameters())
-        parts = mean.split([p.numel() for p in parameters])
-        return [part.view_as(p) for part, p in zip(parts, parameters, strict=True)]
+        return as_gradients(noisy / (self.sample_rate * len(self.labels)), list(network.parameters()))

@@ -17,8 +17,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from triptych.config.data import DataConfig
 from triptych.config.private import PrivateConfig
+from triptych.config.rivals import DPSGDGANConfig
+from triptych.private.ensemble import pooled
 from triptych.private.generators import Generator
-from triptych.private.rivals.dp_sgd import GradientReleaser
+from triptych.private.rivals.dp_sgd import GradientReleaser, as_gradients, clipped_sum
 from triptych.private.warm_start import BETAS
 
 SLOPE = 0.2  # of the leaky ReLU
@@ -29,23 +31,31 @@ Scores = Float[Tensor, " n"]
 class Discriminator(nn.Module):
     """Scores of images with their labels; plain layers, since single gradients are counted by layer."""
 
-    def __init__(self, kind: str, width: int, data: DataConfig) -> None:
+    def __init__(self, settings: DPSGDGANConfig, data: DataConfig) -> None:
         super().__init__()
-        self.classes = data.classes
-        channels = data.channels + data.classes  # the label as one constant plane a class
-        layers = {"mlp": _mlp, "conv": _conv}[kind]
-        self.layers = layers(channels, width, data.image_size)
+        self.settings, self.classes = settings, data.classes
+        side = data.image_size // settings.pool
+        pixels, planes = data.channels * side**2, data.channels + data.classes
+        if settings.kind == "conv":
+            self.layers = _conv(planes, settings.width, side)
+        else:
+            inputs = pixels + data.classes if settings.labels == "onehot" else planes * side**2
+            self.layers = _mlp(inputs, settings.width)
 
     def forward(self, images: Images, labels: Int[Tensor, " n"]) -> Scores:
-        planes = F.one_hot(labels, self.classes).to(images.dtype)[..., None, None]
-        planes = planes.expand(-1, -1, *images.shape[2:]) / images.shape[-1]  # of norm 1 each
-        return self.layers(torch.cat([images, planes], dim=1)).squeeze(1)
+        """Pixels first, then the label, whose part has norm `label_scale`."""
+        shown = pooled(images, self.settings.pool)
+        label = self.settings.label_scale * F.one_hot(labels, self.classes).to(images.dtype)
+        if self.settings.labels == "onehot":
+            return self.layers(torch.cat([shown.flatten(1), label], dim=1)).squeeze(1)
+        planes = label[..., None, None].expand(-1, -1, *shown.shape[2:]) / shown.shape[-1]
+        return self.layers(torch.cat([shown, planes], dim=1)).squeeze(1)
 
 
-def _mlp(channels: int, width: int, size: int) -> nn.Sequential:
+def _mlp(inputs: int, width: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Flatten(),
-        nn.Linear(channels * size**2, width),
+        nn.Linear(inputs, width),
         nn.LeakyReLU(SLOPE),
         nn.Linear(width, width),
         nn.LeakyReLU(SLOPE),
@@ -84,7 +94,7 @@ class DPSGDGAN(pl.LightningModule):
         self.average = AveragedModel(
             self.generator, multi_avg_fn=get_ema_multi_avg_fn(config.generator.average)
         )
-        self.discriminator = Discriminator(self.settings.kind, self.settings.width, data)
+        self.discriminator = Discriminator(self.settings, data)
         self.register_buffer("steps_taken", torch.tensor(0))
         self.automatic_optimization = False
 
@@ -114,7 +124,7 @@ class DPSGDGAN(pl.LightningModule):
             self.train_generator()
 
     def train_discriminator(self) -> None:
-        """Along the released gradient of the records and the plain one of the fakes."""
+        """Along the released gradient of the records and that of the fakes, which costs nothing."""
         loss = self.settings.loss
         optimizer = cast("list[torch.optim.Optimizer]", self.optimizers())[1]
         with torch.no_grad():
@@ -124,18 +134,33 @@ class DPSGDGAN(pl.LightningModule):
             lambda network, x, y: surprise(network(x, y), real=True, loss=loss),
             step=int(self.steps_taken),
         )
-        optimizer.zero_grad()
-        judged = surprise(self.discriminator(fake, labels), real=False, loss=loss).mean()
-        self.manual_backward(judged)
-        for parameter, gradient in zip(self.discriminator.parameters(), released, strict=True):
-            assert parameter.grad is not None
-            parameter.grad += gradient
+        opposed = self.gradient_of_fakes(fake, labels)
+        for parameter, *gradients in zip(self.discriminator.parameters(), opposed, released, strict=True):
+            parameter.grad = gradients[0] + gradients[1]
         optimizer.step()
         if loss == "wasserstein":  # weight clipping keeps the slope bounded (Arjovsky et al. 2017)
             with torch.no_grad():
                 for parameter in self.discriminator.parameters():
                     parameter.clamp_(-self.settings.weight_bound, self.settings.weight_bound)
+
+    def gradient_of_fakes(self, fake: Images, labels: Int[Tensor, " n"]) -> list[Tensor]:
+        """Gradient of the mean loss on fakes, one tensor a parameter.
+
+        Clipped as the records' are, where set: else fakes, unbounded, outweigh
+        records wherever single gradients are longer than `clip_norm`.
+        """
+
+        def losses(network: nn.Module, x: Tensor, y: Tensor) -> Scores:
+            return surprise(network(x, y), real=False, loss=self.settings.loss)
+
+        parameters = list(self.discriminator.parameters())
+        if self.settings.clip_fakes:
+            clip_norm = self.settings.clip_norm
+            total = clipped_sum(self.discriminator, losses, fake, labels, clip_norm=clip_norm)
+            return as_gradients(total / len(labels), parameters)
+        judged = losses(self.discriminator, fake, labels).mean()
         self.log("loss_on_fakes", judged, prog_bar=True)
+        return list(torch.autograd.grad(judged, parameters))
 
     def train_generator(self) -> None:
         """Post-processing: it sees the discriminator alone."""
