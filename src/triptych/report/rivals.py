@@ -1,4 +1,4 @@
-"""All methods side by side: table, sample grids and curves of a folder of runs."""
+"""All methods side by side: table and sample grids of a folder of runs."""
 
 import csv
 import io
@@ -12,6 +12,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from triptych.config.private import METHODS
 from triptych.data.files import read_json, write_atomic
 from triptych.data.prepared import Split, read_split
 from triptych.errors import DataError
@@ -34,8 +35,6 @@ REAL = {
     "downstream_cnn_accuracy": "real_cnn_accuracy",
     "downstream_avg_accuracy": "real_avg_accuracy",
 }
-CURVES = ("downstream_cnn_accuracy", "fid_reference")
-AGAINST = ("epsilon", "steps_taken", "noise_multiplier")
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,7 @@ class Run:
     budget: float
     seed: int
     metrics: Mapping[str, Any]  # of training and evaluation together
+    settings: Mapping[str, Any]  # of the training; under `private.`, the method's own stand for GS-WGAN's
 
     @property
     def samples(self) -> Split:
@@ -76,7 +76,16 @@ def _read(folder: Path) -> Run:
         config["private.epsilon_budget"],
         config["seed"],
         {**parts[0], **parts[1]},
+        _settings(config),
     )
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What the method of a training reads of its config, steps and noise of all methods under one name."""
+    others = {f"private.{method}" for method in METHODS}
+    own = config.get(f"private.{config['private.method']}", {})
+    shared = {key: value for key, value in config.items() if key not in others}
+    return shared | {f"private.{key}": value for key, value in own.items()}
 
 
 def write_table(runs: Sequence[Run], path: Path) -> None:
@@ -139,23 +148,3 @@ def _grid(axes: Axes, run: Run | None, title: str, each: int) -> None:
         axes.axis("off")
     else:
         show_grid(axes, run.samples, each=each)
-
-
-def tradeoff(runs: Sequence[Run], path: Path) -> None:
-    """Utility against epsilon, iterations and noise, one line a method."""
-    figure = Figure(figsize=(4 * len(AGAINST), 3 * len(CURVES)), layout="constrained")
-    panels = figure.subplots(len(CURVES), len(AGAINST), sharex="col", sharey="row")
-    for row, metric in zip(panels, CURVES, strict=True):
-        for axes, cause in zip(row, AGAINST, strict=True):
-            _lines(axes, runs, cause, metric)
-            axes.set_xlim(0, 1.05 * max(run.metrics[cause] for run in runs))
-            axes.set(xlabel=cause, ylabel=COLUMNS[metric][0])
-            axes.label_outer()
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
-    figure.savefig(path, dpi=120)
-
-
-def _lines(axes: Axes, runs: Sequence[Run], cause: str, metric: str) -> None:
-    for method in sorted({run.method for run in runs}):
-        points = sorted((run.metrics[cause], run.metrics[metric]) for run in runs if run.method == method)
-        axes.plot(*zip(*points, strict=True), marker="o", label=method)
