@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -48,6 +49,16 @@ class Run:
     seed: int
     metrics: Mapping[str, Any]  # of training and evaluation together
     settings: Mapping[str, Any]  # of the training; under `private.`, the method's own stand for GS-WGAN's
+
+    @property
+    def steps(self) -> int:
+        """Planned iterations of the generator (in DP-SGD GAN of its discriminator); rounds if federated."""
+        return self.settings["private.steps"]
+
+    @property
+    def noise(self) -> float:
+        """The noise multiplier that was used, whether chosen or calibrated."""
+        return self.metrics["noise_multiplier"]
 
     @property
     def samples(self) -> Split:
@@ -112,15 +123,24 @@ def markdown(runs: Sequence[Run]) -> str:
 
 
 def _table(runs: Sequence[Run]) -> str:
-    lines = [["method", "budget", "seeds", *(heading for heading, _ in COLUMNS.values())]]
+    headings = ["method", "budget", "seeds", "iterations", "noise"]
+    lines = [[*headings, *(heading for heading, _ in COLUMNS.values())]]
     real = {name: runs[0].metrics[key] for name, key in REAL.items()}
-    lines.append(["real images", "", "", *(_cell([real], name) for name in COLUMNS)])
-    for (budget, method), group in groupby(runs, key=lambda run: (run.budget, run.method)):
+    lines.append(["real images", *[""] * (len(headings) - 1), *(_cell([real], name) for name in COLUMNS)])
+    for _, group in groupby(sorted(runs, key=_setting), key=_setting):
         same = list(group)
+        first, seeds = same[0], ", ".join(str(run.seed) for run in same)
         cells = [_cell([run.metrics for run in same], name) for name in COLUMNS]
-        lines.append([method, f"{budget:g}", ", ".join(str(run.seed) for run in same), *cells])
+        chosen = [first.method, f"{first.budget:g}", seeds, str(first.steps), f"{first.noise:.4g}"]
+        lines.append([*chosen, *cells])
     rows = [f"| {' | '.join(line)} |" for line in lines]
     return "\n".join([rows[0], "|" + "---|" * len(lines[0]), *rows[1:]]) + "\n"
+
+
+def _setting(run: Run) -> tuple[Any, ...]:
+    """What runs of one row, which differ in the seed alone, have in common; rows are in its order."""
+    rest = {key: value for key, value in run.settings.items() if key != "seed"}
+    return (-run.budget, run.method, run.steps, run.noise, json.dumps(rest, sort_keys=True))
 
 
 def _cell(seeds: Sequence[Mapping[str, Any]], name: str) -> str:

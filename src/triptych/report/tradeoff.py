@@ -26,22 +26,14 @@ class Cause:
     marks_epsilon: bool = True  # beside the points; else it is the axis
 
 
-def _steps(run: Run) -> float:
-    return run.settings["private.steps"]
-
-
-def _noise(run: Run) -> float:
-    return run.metrics["noise_multiplier"]
-
-
 def _epsilon(run: Run) -> float:
     return run.metrics["epsilon"]
 
 
 CAUSES = (
-    Cause("iterations", _steps, "noise", _noise),
-    Cause("noise multiplier", _noise, "iterations", _steps),
-    Cause("epsilon, by the noise multiplier", _epsilon, "iterations", _steps, marks_epsilon=False),
+    Cause("iterations", lambda run: run.steps, "noise", lambda run: run.noise),
+    Cause("noise multiplier", lambda run: run.noise, "iterations", lambda run: run.steps),
+    Cause("epsilon, noise varied", _epsilon, "iterations", lambda run: run.steps, marks_epsilon=False),
 )
 FREE = {
     "seed",
@@ -94,7 +86,8 @@ def draw(runs: Sequence[Run], path: Path) -> None:
             for line in found:
                 _draw(axes, line, cause, metric, colours[line.method])
             axes.set(ylabel=COLUMNS[metric][0])
-            axes.set_xscale("log")
+            axes.set_xscale("log", base=2)
+            axes.xaxis.set_major_formatter("{x:g}")
             axes.label_outer()
         column[-1].set_xlabel(cause.name)
         if found:
