@@ -11,7 +11,8 @@ from rich.console import Console
 
 from triptych.data.files import write_atomic
 from triptych.errors import TriptychError
-from triptych.report.rivals import by_data, grids, markdown, read_runs, tradeoff, write_table
+from triptych.report.rivals import by_data, grids, markdown, read_runs, write_table
+from triptych.report.tradeoff import draw
 
 NAME = "private_rivals"
 
@@ -27,7 +28,7 @@ def main() -> None:
         write_atomic(folder / f"{NAME}.md", text.encode())
         for data, group in by_data(runs).items():
             grids(group, folder / f"{NAME}_{data}_samples.png")
-            tradeoff(group, folder / f"{NAME}_{data}_tradeoff.png")
+            draw(group, folder / f"{NAME}_{data}_tradeoff.png")
     except TriptychError as error:
         sys.exit(f"error: {error}")
     Console().print(text, markup=False, soft_wrap=True)

@@ -60,6 +60,16 @@ def test_calibration_never_exceeds_its_target(event, target):
     """What an error text recommends must pass the check that raised it."""
     noise = noise_for(event, target, DELTA, accountant="gdp")
     assert epsilon(replace(event, noise_multiplier=noise), DELTA, accountant="gdp") <= target
-    steps = steps_for(event, target, DELTA, accountant="gdp")
+    steps = steps_for(event, target, DELTA, accountant="gdp", at_most=10**9)
     assert epsilon(replace(event, steps=steps), DELTA, accountant="gdp") <= target
     assert epsilon(replace(event, steps=steps + 1), DELTA, accountant="gdp") > target
+
+
+@settings(deadline=None, max_examples=20)
+@given(full, st.floats(0.5, 20), st.floats(1, 3), st.integers(1, 5000))
+def test_a_bound_on_steps_cuts_and_changes_nothing_below(event, target, wider, bound):
+    """A limit that fell with a larger budget would stop a training that was paid for."""
+    exact = steps_for(event, target, DELTA, accountant="gdp", at_most=10**9)
+    bounded = steps_for(event, target, DELTA, accountant="gdp", at_most=bound)
+    assert bounded == min(exact, bound)
+    assert bounded <= steps_for(event, wider * target, DELTA, accountant="gdp", at_most=bound)

@@ -15,6 +15,7 @@ from triptych.config.data import DataConfig
 from triptych.config.private import GeneratorConfig, PrivateConfig
 from triptych.config.rivals import DPMERFAEConfig
 from triptych.errors import ConfigError
+from triptych.privacy.accounting import epsilon
 from triptych.privacy.certificate import mechanism
 from triptych.privacy.ledger import Ledger
 from triptych.privacy.mechanism import EncodedEmbedding
@@ -161,6 +162,23 @@ def test_the_budget_covers_both_releases():
     assert (sampled.count, embedding.count) == (4, 1)
     with pytest.raises(ConfigError, match=r"dp_merf_ae\.noise_multiplier=0\.1 .*noise_multiplier="):
         affordable_steps(replace(CONFIG, dp_merf_ae=replace(SETTINGS, noise_multiplier=0.1)))
+
+
+def test_more_noise_than_the_budget_asks_for_is_accounted_at_once(monkeypatch):
+    """Millions of steps that nobody plans took the accountant a minute before the first one."""
+    asked = []
+
+    def noted(event, delta, *, accountant):
+        asked.append(event.steps)
+        return epsilon(event, delta, accountant=accountant)
+
+    monkeypatch.setattr("triptych.privacy.accounting.epsilon", noted)
+    config = replace(CONFIG, dp_merf_ae=replace(SETTINGS, noise_multiplier=30.0))
+    planned = SETTINGS.encoder_steps + 1
+    limit = affordable_steps(config)
+    assert limit >= 10 * planned
+    assert 0 < max(asked) <= limit
+    assert epsilon(replace(terms(config).event, steps=limit), CONFIG.delta, accountant="pld") < 10
 
 
 @pytest.mark.parametrize(

@@ -61,9 +61,14 @@ PRIVATE = replace(
 )
 
 
-def federation(root: Path, private: PrivateConfig = PRIVATE, *, seed: int = 0) -> Party:
+def federation(
+    root: Path, private: PrivateConfig = PRIVATE, *, seed: int = 0, mirrored: bool = False
+) -> Party:
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (24, 1, 4, 4), dtype=np.uint8)
+    if mirrored:  # every block of 2 x 2 pixels within itself: its mean stays
+        blocks = images.reshape(24, 1, 2, 2, 2, 2)
+        images = np.ascontiguousarray(blocks[:, :, :, ::-1, :, ::-1]).reshape(images.shape)
     train = Split(images, np.arange(24, dtype=np.int64) % 3)
     return found_federation(root, Config(data=DATA, private=private), private, train, {})
 
@@ -190,6 +195,28 @@ def test_training_is_paid_and_sent_as_planned(tmp_path: Path, method: str):
     assert sum(row["answered"] for row in rounds) == len(asked)
     totals = summarise(rounds, party)
     assert totals["bytes_per_client_round"] * len(asked) == totals["bytes_down"] + totals["bytes_up"]
+
+
+@pytest.mark.parametrize("method", ["fed_gswgan", "fed_avg_gan"])
+@pytest.mark.parametrize("pool", [1, 2])
+def test_clients_see_means_of_pixels(tmp_path: Path, method: str, pool: int):
+    """Fewer values in an answer, less noise; a client that compared pixels with means would learn nothing."""
+    private = replace(
+        PRIVATE,
+        method=method,
+        discriminator=replace(PRIVATE.discriminator, pool=pool),
+        fed_avg_gan=replace(PRIVATE.fed_avg_gan, sample_rate=1.0, noise_multiplier=0.5),  # else all is noise
+    )
+    generators = []
+    for mirrored in (False, True):
+        party = federation(tmp_path / str(mirrored), private, mirrored=mirrored)
+        ours = grid(party)
+        released, rounds = serve(party, ours)
+        generators.append(torch.cat([value.flatten() for value in released.body.parameters()]))
+        assert sum(row["refused"] for row in rounds) == 0
+        sent = [wire.tensor(m.content, "rows") for m in ours.sent if m.metadata.message_type == JUDGE]
+        assert {tuple(rows.shape[2:]) for rows in sent} <= {(4 // pool, 4 // pool)}
+    assert torch.allclose(*generators, atol=1e-5) == (pool == 2)
 
 
 def test_killed_server_pays_twice_and_ends_in_the_same_generator(tmp_path: Path):

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from triptych.config.private import PrivateConfig
 from triptych.privacy.accounting import epsilon
+from triptych.privacy.mechanism import FullEnsemble
 from triptych.private.statement import privacy_statement
 from triptych.report.statement import statement_table
 
@@ -37,6 +38,14 @@ def test_calibration_reaches_its_target():
         assert 0.99 * row.target <= epsilon(by_noise, 1e-5, accountant="gdp") <= row.target
         assert epsilon(replace(event, steps=row.steps), 1e-5, accountant="gdp") <= row.target
         assert epsilon(replace(event, steps=row.steps + 1), 1e-5, accountant="gdp") > row.target
+
+
+def test_steps_far_beyond_the_plan_are_said_to_be_at_least():
+    """The exact number would take minutes of composition, and nobody plans a hundred times the work."""
+    noisy = privacy_statement(replace(CONFIG, noise_multiplier=1000.0)).calibration[-1]
+    assert (noisy.steps, noisy.more) == (40_000, True)
+    assert epsilon(FullEnsemble(1000.0, 40_001), 1e-5, accountant="gdp") < noisy.target
+    assert not privacy_statement(CONFIG).calibration[-1].more
 
 
 def test_the_table_says_everything_and_whether_the_budget_holds():

@@ -107,10 +107,6 @@ def test_impossible_values_are_refused(change, message):
             {"generator": replace(CONFIG.generator, upsample=5)},
             "upsample=5 does not divide data.image_size=8",
         ),
-        (
-            {"discriminator": replace(CONFIG.discriminator, pool=2), "method": "fed_gswgan"},
-            "pool=2 must be 1 with private.method=fed_gswgan",
-        ),
     ],
 )
 def test_values_that_contradict_the_data_are_refused(change, message):

@@ -264,12 +264,7 @@ class PrivateConfig:
         self._check_generator(data)
 
     def _check_factors(self, data: DataConfig) -> None:
-        """Scales must divide the image, and clients are asked about whole pixels."""
-        require(
-            self.discriminator.pool == 1 or self.method not in FEDERATED,
-            f"private.discriminator.pool={self.discriminator.pool} must be 1 with private.method="
-            f"{self.method}: its clients judge images as they are",
-        )
+        """Scales must divide the image."""
         factors = {
             "generator.upsample": self.generator.upsample,
             "discriminator.pool": self.discriminator.pool,

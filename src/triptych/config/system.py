@@ -53,3 +53,4 @@ class SweepConfig:
 
     stages: list[str] = field(default_factory=list)  # of dvc.yaml, in order
     report: list[str] = field(default_factory=list)  # metrics; the objectives of a sweeper that has some
+    point: dict[str, float] = field(default_factory=dict)  # values that vary together; others refer to them

@@ -16,7 +16,7 @@ from triptych.privacy.ledger import Ledger
 from triptych.privacy.noise import random_source
 from triptych.privacy.sanitize import clip, sanitize
 from triptych.private.budget import client_norm, terms
-from triptych.private.ensemble import build_ensemble
+from triptych.private.ensemble import build_ensemble, pooled
 from triptych.private.losses import discriminator_loss, input_gradient
 from triptych.private.warm_start import BETAS, descend
 
@@ -61,7 +61,8 @@ class Judge:
         if not known.any():
             return
         drawn = torch.multinomial(weights[known], 1).squeeze(1)
-        real, fake, same = self.images[drawn] / 255, rows[known], labels[known]
+        real = pooled(self.images[drawn] / 255, self.settings.pool)
+        fake, same = rows[known], labels[known]
         mix = torch.rand(1, len(same))
         loss, _ = discriminator_loss(
             self.network, real[None], fake[None], same[None], mix=mix, settings=self.settings

@@ -26,7 +26,7 @@ from triptych.privacy.ledger import Ledger
 from triptych.privacy.noise import poisson_sample, random_source
 from triptych.privacy.sanitize import clip, sanitize
 from triptych.private.budget import affordable_steps, client_norm, terms
-from triptych.private.ensemble import build_ensemble
+from triptych.private.ensemble import build_ensemble, pooled
 from triptych.private.generators import Generator
 from triptych.private.warm_start import BETAS, descend
 
@@ -71,9 +71,10 @@ class Server(ABC):
         return sanitize(rows[None], clip_norm=self.norm, noise_multiplier=self.noise, source=self.source)[0]
 
     def fakes(self, count: int) -> tuple[Float[Tensor, "rows channels height width"], Tensor]:
-        """Generated images of uniform labels."""
+        """Generated images of uniform labels, as discriminators see them."""
         labels = torch.randint(self.data.classes, (count,))
-        return self.generator(self.generator.draw_latent(count), labels), labels
+        drawn = self.generator(self.generator.draw_latent(count), labels)
+        return pooled(drawn, self.private.discriminator.pool), labels
 
 
 class GSWGANServer(Server):

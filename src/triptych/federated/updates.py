@@ -13,7 +13,7 @@ from torch.optim import Adam
 from triptych.federated.agreement import Party
 from triptych.privacy.sanitize import clip
 from triptych.private.budget import client_norm
-from triptych.private.ensemble import build_ensemble
+from triptych.private.ensemble import build_ensemble, pooled
 from triptych.private.generators import Generator
 from triptych.private.losses import discriminator_loss
 from triptych.private.warm_start import BETAS, descend
@@ -32,7 +32,7 @@ def local_update(
     network = build_ensemble(1, private.discriminator, party.data)
     vector_to_parameters(discriminator, network.parameters())
     optimizer = Adam(network.parameters(), private.discriminator.learning_rate, BETAS)
-    records = party.records()
+    records, pool = party.records(), private.discriminator.pool
     for _ in range(party.own.local_steps):
         batch = records.take(torch.randint(len(records), (private.discriminator.batch_size,)).numpy())
         real, labels = torch.from_numpy(batch.images) / 255, torch.from_numpy(batch.labels)
@@ -40,8 +40,8 @@ def local_update(
             fake = forger(forger.draw_latent(len(labels)), labels)
         loss, _ = discriminator_loss(
             network,
-            real[None],
-            fake[None],
+            pooled(real, pool)[None],
+            pooled(fake, pool)[None],
             labels[None],
             mix=torch.rand(1, len(labels)),
             settings=private.discriminator,

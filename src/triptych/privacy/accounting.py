@@ -156,17 +156,20 @@ def noise_for(event: Event, target: float, delta: float, *, accountant: str) -> 
     return high
 
 
-def steps_for(event: Event, target: float, delta: float, *, accountant: str) -> int:
-    """The largest number of steps that costs at most `target`; 0 where not even one fits."""
+def steps_for(event: Event, target: float, delta: float, *, accountant: str, at_most: int) -> int:
+    """The largest number of steps, up to `at_most`, that costs at most `target`; 0 where not even one fits.
+
+    The bound is the caller's: numerical accountants take longer the more steps they compose.
+    """
 
     def fits(steps: int) -> bool:
         return epsilon(replace(event, steps=steps), delta, accountant=accountant) <= target
 
-    if not fits(1):
-        return 0
-    low, high = 1, max(event.steps, 2)
+    low, high = 0, min(event.steps, at_most)
     while fits(high):
-        low, high = high, high * 2
+        if high == at_most:
+            return at_most
+        low, high = high, min(2 * high, at_most)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)

@@ -25,6 +25,8 @@ from triptych.privacy.mechanism import (
 )
 
 TRIAL = 1.0  # noise multiplier from which calibration starts
+REPLAYS = 10  # plans that a training which is killed again and again may pay for, and at least FEWEST steps
+FEWEST = 1000
 
 
 def own_key(config: PrivateConfig) -> str:
@@ -180,7 +182,7 @@ def block_norm(config: PrivateConfig) -> float:
 
 
 def affordable_steps(config: PrivateConfig) -> int:
-    """How many steps the budget pays for.
+    """How many steps the budget pays for, beyond the plan only as far as replays after kills can need.
 
     Raises ConfigError, naming what would fit, where the planned steps cost more.
     """
@@ -188,7 +190,8 @@ def affordable_steps(config: PrivateConfig) -> int:
     event, delta, accountant = promise.event, promise.delta, promise.accountant
     budget = config.epsilon_budget
     cost = epsilon(event, delta, accountant=accountant)
-    steps = steps_for(event, budget, delta, accountant=accountant)
+    most = event.steps if cost > budget else max(REPLAYS * event.steps, FEWEST)
+    steps = steps_for(event, budget, delta, accountant=accountant, at_most=most)
     if cost > budget:
         enough = noise_for(event, budget, delta, accountant=accountant)
         noise = math.ceil(enough * 1000) / 1000  # what is printed must fit when it is typed in

@@ -9,6 +9,7 @@ from triptych.privacy.certificate import Terms
 from triptych.privacy.mechanism import SharedDraw
 from triptych.private.budget import terms
 
+FURTHEST = 100  # plans up to which the steps for a target are looked for
 TARGETS = (1.0, 10.0)  # epsilons at which the field compares methods
 PUBLISHED = SharedDraw(noise_multiplier=1.07, steps=20_000, discriminators=1000, rows=32)
 PUBLISHED_DELTA = 1e-5
@@ -21,6 +22,7 @@ class Calibration:
     target: float
     noise_multiplier: float  # at the planned steps
     steps: int  # at the planned noise
+    more: bool  # steps would cost no more: they were looked for up to `FURTHEST` times the plan
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,10 @@ class Statement:
 def calibrate(promise: Terms, target: float) -> Calibration:
     """The noise multiplier, and the steps, at which the plan costs at most `target`."""
     event, delta, accountant = promise.event, promise.delta, promise.accountant
-    return Calibration(
-        target,
-        noise_for(event, target, delta, accountant=accountant),
-        steps_for(event, target, delta, accountant=accountant),
-    )
+    most = FURTHEST * event.steps
+    noise = noise_for(event, target, delta, accountant=accountant)
+    steps = steps_for(event, target, delta, accountant=accountant, at_most=most)
+    return Calibration(target, noise, steps, more=steps == most)
 
 
 def privacy_statement(config: PrivateConfig) -> Statement:

@@ -1,7 +1,8 @@
-"""All methods side by side: table, sample grids and curves of a folder of runs."""
+"""All methods side by side: table and sample grids of a folder of runs."""
 
 import csv
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -12,6 +13,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from triptych.config.private import METHODS
 from triptych.data.files import read_json, write_atomic
 from triptych.data.prepared import Split, read_split
 from triptych.errors import DataError
@@ -34,8 +36,6 @@ REAL = {
     "downstream_cnn_accuracy": "real_cnn_accuracy",
     "downstream_avg_accuracy": "real_avg_accuracy",
 }
-CURVES = ("downstream_cnn_accuracy", "fid_reference")
-AGAINST = ("epsilon", "steps_taken", "noise_multiplier")
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,17 @@ class Run:
     budget: float
     seed: int
     metrics: Mapping[str, Any]  # of training and evaluation together
+    settings: Mapping[str, Any]  # of the training; under `private.`, the method's own stand for GS-WGAN's
+
+    @property
+    def steps(self) -> int:
+        """Planned iterations of the generator (in DP-SGD GAN of its discriminator); rounds if federated."""
+        return self.settings["private.steps"]
+
+    @property
+    def noise(self) -> float:
+        """The noise multiplier that was used, whether chosen or calibrated."""
+        return self.metrics["noise_multiplier"]
 
     @property
     def samples(self) -> Split:
@@ -76,7 +87,16 @@ def _read(folder: Path) -> Run:
         config["private.epsilon_budget"],
         config["seed"],
         {**parts[0], **parts[1]},
+        _settings(config),
     )
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What the method of a training reads of its config, steps and noise of all methods under one name."""
+    others = {f"private.{method}" for method in METHODS}
+    own = config.get(f"private.{config['private.method']}", {})
+    shared = {key: value for key, value in config.items() if key not in others}
+    return shared | {f"private.{key}": value for key, value in own.items()}
 
 
 def write_table(runs: Sequence[Run], path: Path) -> None:
@@ -103,15 +123,24 @@ def markdown(runs: Sequence[Run]) -> str:
 
 
 def _table(runs: Sequence[Run]) -> str:
-    lines = [["method", "budget", "seeds", *(heading for heading, _ in COLUMNS.values())]]
+    headings = ["method", "budget", "seeds", "iterations", "noise"]
+    lines = [[*headings, *(heading for heading, _ in COLUMNS.values())]]
     real = {name: runs[0].metrics[key] for name, key in REAL.items()}
-    lines.append(["real images", "", "", *(_cell([real], name) for name in COLUMNS)])
-    for (budget, method), group in groupby(runs, key=lambda run: (run.budget, run.method)):
+    lines.append(["real images", *[""] * (len(headings) - 1), *(_cell([real], name) for name in COLUMNS)])
+    for _, group in groupby(sorted(runs, key=_setting), key=_setting):
         same = list(group)
+        first, seeds = same[0], ", ".join(str(run.seed) for run in same)
         cells = [_cell([run.metrics for run in same], name) for name in COLUMNS]
-        lines.append([method, f"{budget:g}", ", ".join(str(run.seed) for run in same), *cells])
+        chosen = [first.method, f"{first.budget:g}", seeds, str(first.steps), f"{first.noise:.4g}"]
+        lines.append([*chosen, *cells])
     rows = [f"| {' | '.join(line)} |" for line in lines]
     return "\n".join([rows[0], "|" + "---|" * len(lines[0]), *rows[1:]]) + "\n"
+
+
+def _setting(run: Run) -> tuple[Any, ...]:
+    """What runs of one row, which differ in the seed alone, have in common; rows are in its order."""
+    rest = {key: value for key, value in run.settings.items() if key != "seed"}
+    return (-run.budget, run.method, run.steps, run.noise, json.dumps(rest, sort_keys=True))
 
 
 def _cell(seeds: Sequence[Mapping[str, Any]], name: str) -> str:
@@ -139,23 +168,3 @@ def _grid(axes: Axes, run: Run | None, title: str, each: int) -> None:
         axes.axis("off")
     else:
         show_grid(axes, run.samples, each=each)
-
-
-def tradeoff(runs: Sequence[Run], path: Path) -> None:
-    """Utility against epsilon, iterations and noise, one line a method."""
-    figure = Figure(figsize=(4 * len(AGAINST), 3 * len(CURVES)), layout="constrained")
-    panels = figure.subplots(len(CURVES), len(AGAINST), sharex="col", sharey="row")
-    for row, metric in zip(panels, CURVES, strict=True):
-        for axes, cause in zip(row, AGAINST, strict=True):
-            _lines(axes, runs, cause, metric)
-            axes.set_xlim(0, 1.05 * max(run.metrics[cause] for run in runs))
-            axes.set(xlabel=cause, ylabel=COLUMNS[metric][0])
-            axes.label_outer()
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
-    figure.savefig(path, dpi=120)
-
-
-def _lines(axes: Axes, runs: Sequence[Run], cause: str, metric: str) -> None:
-    for method in sorted({run.method for run in runs}):
-        points = sorted((run.metrics[cause], run.metrics[metric]) for run in runs if run.method == method)
-        axes.plot(*zip(*points, strict=True), marker="o", label=method)

@@ -29,7 +29,7 @@ def _epsilons(statement: Statement) -> Iterator[Row]:
 
 def _calibration(statement: Statement) -> Iterator[Row]:
     for row in statement.calibration:
-        noise, steps = f"{row.noise_multiplier:.4g}", row.steps
+        noise, steps = f"{row.noise_multiplier:.4g}", f"{row.steps}{' or more' if row.more else ''}"
         yield f"for epsilon = {row.target:g}", f"noise_multiplier = {noise}  or  steps = {steps}"
 
 
