@@ -14,7 +14,9 @@ from mlflow import MlflowClient
 from mlflow.models import Model
 
 from tests.pipelines.conftest import Checkout
+from triptych.data.distort import distort
 from triptych.data.files import read_json, write_json
+from triptych.data.prepared import read_split
 from triptych.errors import IntegrityError
 from triptych.tracking.chain import seal, verify
 
@@ -68,6 +70,17 @@ def test_figures_are_artifacts(checkout: Checkout, repro: str):
     client = MlflowClient(f"sqlite:///{checkout.path}/mlflow.db")
     (run,) = client.search_runs(["1"], "tags.`triptych.stage` = 'private_sample'")
     assert [a.path for a in client.list_artifacts(run.info.run_id, "figures")] == ["figures/samples.png"]
+
+
+def test_samples_may_be_distorted_after_training(checkout: Checkout, repro: str):
+    """The same drawings in other poses, from the same certified generator."""
+    plain = "tracking.uri=null"
+    checkout.stage("private_sample", plain, "out=multirun/bent", "private.sample_distortion=0.5")
+    checkout.stage("private_sample", plain, "out=multirun/plain")
+    bent, drawn = (read_split(checkout.path / f"multirun/{name}", "train") for name in ("bent", "plain"))
+    assert (bent.images == distort(drawn.images, 0.5, seed=0)).all()
+    assert (bent.images != drawn.images).any()
+    assert (bent.labels == drawn.labels).all()
 
 
 def test_private_curves_stay_out_of_the_store(checkout: Checkout, repro: str):
