@@ -12,6 +12,7 @@ from flwr.app.error import Error
 from flwr.common.serde import recorddict_to_proto
 from hydra import compose, initialize_config_dir
 from local_grid import LocalGrid, Mischief
+from torch.nn.utils import parameters_to_vector
 
 from triptych.config import Config, load
 from triptych.config.data import DataConfig
@@ -21,12 +22,13 @@ from triptych.data.prepared import Split
 from triptych.errors import ConfigError, DataError
 from triptych.federated import wire
 from triptych.federated.agreement import Party, read_party
-from triptych.federated.clients import JUDGE, make_client_app
+from triptych.federated.clients import JUDGE, client_folder, make_client_app
 from triptych.federated.federation import Federation
 from triptych.federated.folders import deal, found_federation
 from triptych.federated.judge import Judge
-from triptych.federated.server import GSWGANServer, serve
+from triptych.federated.server import FedAvgGANServer, GSWGANServer, serve
 from triptych.federated.traffic import summarise
+from triptych.federated.updates import local_update
 from triptych.privacy.accounting import epsilon
 from triptych.privacy.ledger import read_ledger
 from triptych.privacy.mechanism import ClientGradients, ClientUpdates, FullEnsemble, describe
@@ -195,6 +197,22 @@ def test_training_is_paid_and_sent_as_planned(tmp_path: Path, method: str):
     assert sum(row["answered"] for row in rounds) == len(asked)
     totals = summarise(rounds, party)
     assert totals["bytes_per_client_round"] * len(asked) == totals["bytes_down"] + totals["bytes_up"]
+
+
+def test_an_update_is_what_training_changed(tmp_path: Path):
+    """Weights that share memory with what they are compared to have changed by nothing."""
+    party = federation(tmp_path, replace(PRIVATE, method="fed_avg_gan"))
+    server = FedAvgGANServer(party)
+    networks = [
+        parameters_to_vector(n.parameters()).detach() for n in (server.generator, server.discriminator)
+    ]
+    sent = networks[1].clone()
+    change = local_update(read_party(client_folder(tmp_path / "clients", 0)), *networks, step=0)
+    assert torch.equal(networks[1], sent)
+    rate, norm = PRIVATE.discriminator.learning_rate, PRIVATE.fed_avg_gan.clip_norm
+    assert rate <= change.norm() <= norm * (1 + 1e-6)
+    assert (change != 0).sum() > len(change) / 4
+    assert change.abs().max() <= 4 * rate  # two steps of Adam
 
 
 @pytest.mark.parametrize("method", ["fed_gswgan", "fed_avg_gan"])

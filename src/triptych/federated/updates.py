@@ -30,7 +30,7 @@ def local_update(
     forger = Generator(private.generator, party.data)
     vector_to_parameters(generator, forger.parameters())
     network = build_ensemble(1, private.discriminator, party.data)
-    vector_to_parameters(discriminator, network.parameters())
+    vector_to_parameters(discriminator.clone(), network.parameters())  # they share the vector's memory
     optimizer = Adam(network.parameters(), private.discriminator.learning_rate, BETAS)
     records, pool = party.records(), private.discriminator.pool
     for _ in range(party.own.local_steps):
