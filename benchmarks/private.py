@@ -6,7 +6,8 @@ The rival is what the released code does: a plain `torch.nn` network a
 discriminator, each with its own Adam, stepped in turn. Stacked and single run
 in this process, interleaved; a step is the whole loss with gradient penalty,
 its backward pass and Adam. Stacked steps take the threads that are given, the
-rival one: its small operations are slower on two. Rates are medians, of
+rival one: its small operations are slower on two. Both keep
+the memory of a step for the next one, as the stages do. Rates are medians, of
 seconds by the clock and of CPU seconds; the second are the ones to read on a
 busy machine. Each row runs in a fresh process, whose peak memory is printed.
 """
@@ -35,6 +36,7 @@ from triptych.config.data import DataConfig
 from triptych.config.private import DiscriminatorConfig, GeneratorConfig, PrivateConfig
 from triptych.data.partition import partition
 from triptych.data.prepared import Split
+from triptych.heap import keep_memory
 from triptych.privacy.certificate import mechanism
 from triptych.privacy.ledger import Ledger
 from triptych.privacy.noise import SeededSource
@@ -210,7 +212,7 @@ def training(release: str, members: int) -> str:
 
 def fresh(function: Callable[..., str], *arguments: Any) -> str:  # noqa: ANN401  # its own
     """The row, computed in a process of its own, with that process's peak memory."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=keep_memory) as pool:
         return pool.submit(measured, function, *arguments).result()
 
 

@@ -294,6 +294,9 @@ def _set_up_process(config: Config) -> None:
     import torch
     from pytorch_lightning import seed_everything
 
+    from triptych.heap import keep_memory
+
+    keep_memory()
     # Lightning tells every fit which accelerators it did not find, and that others are deprecated
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*treespec, LeafSpec")
