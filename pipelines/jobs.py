@@ -63,7 +63,7 @@ def run_stages(
         _link_inputs(root, read_declaration(ROOT, name).deps, made, instead or {})
         here, folder = _for_panel(config, command.panel), root / command.folder
         mark = Stage(read_declaration(ROOT, name), here, root, folder).fingerprint
-        with _alone(mark):
+        with alone(mark):
             if found := _result(mark, (folder, ROOT / command.folder, *_beside(root, command.folder))):
                 if found != folder:
                     adopt(found, folder)
@@ -117,7 +117,7 @@ def _link_inputs(root: Path, deps: Sequence[str], made: Sequence[str], instead: 
         path.symlink_to(ROOT / target)
 
 
-def _alone(fingerprint: str) -> FileLock:
+def alone(fingerprint: str) -> FileLock:
     """Held while a result is looked for and made: jobs beside each other share its checkpoints."""
     lock = ROOT / ".ckpt" / f"{fingerprint}.lock"
     lock.parent.mkdir(exist_ok=True)

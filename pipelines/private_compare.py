@@ -12,6 +12,8 @@ import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from filelock import FileLock
+
 from pipelines import (
     prepare,
     private_evaluate,
@@ -20,11 +22,10 @@ from pipelines import (
     private_warm_start,
     reference,
 )
-from pipelines.jobs import job_app
+from pipelines.jobs import alone, job_app
 from pipelines.stage import ROOT, function_of, run_and_publish
 from triptych.config import Config
 from triptych.data.files import read_json
-from triptych.errors import DataError
 from triptych.tracking.fingerprint import dependency_digests, fingerprint, read_declaration
 
 CHAIN = {  # stage: its folder below the root
@@ -38,13 +39,8 @@ CHAIN = {  # stage: its folder below the root
 MODULES = (prepare, reference, private_warm_start, private_train, private_sample, private_evaluate)
 
 
-def known(config: Config, name: str, folder: str, root: Path) -> bool:
-    """Whether the result of stage `name` is there: in `root`, or elsewhere and then linked into it."""
-    declaration = read_declaration(ROOT, name)
-    try:
-        wanted = fingerprint(declaration, asdict(config), dependency_digests(declaration, root))
-    except DataError:
-        return False
+def known(config: Config, wanted: str, folder: str, root: Path) -> bool:
+    """Whether the result `wanted` is there: in `root`, or elsewhere and then linked into it."""
     places = [root / folder, Path(config.inputs) / folder, *sorted(root.parent.glob(f"*/{folder}"))]
     for place in places:
         record = place / "run.json"
@@ -58,17 +54,27 @@ def known(config: Config, name: str, folder: str, root: Path) -> bool:
 
 
 def run_chain(config: Config, root: Path) -> None:
-    """Run the stages in `root`, each publishing to MLflow what it made."""
+    """Run the stages in `root`, each publishing to MLflow what it made.
+
+    The same command twice at once: the second waits, and finds what the first has made.
+    """
     root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / ".lock"):
+        _run_chain(config, root)
+
+
+def _run_chain(config: Config, root: Path) -> None:
     for code in ("src", "pipelines"):
         (root / code).unlink(missing_ok=True)
         (root / code).symlink_to(ROOT / code)
     for name, folder in CHAIN.items():
         if (root / folder).is_symlink():
             (root / folder).unlink()
-        if known(config, name, folder, root):
-            continue
-        run_and_publish(name, function_of(name), replace(config, inputs=str(root)), root / folder)
+        declaration = read_declaration(ROOT, name)
+        wanted = fingerprint(declaration, asdict(config), dependency_digests(declaration, root))
+        with alone(wanted):
+            if not known(config, wanted, folder, root):
+                run_and_publish(name, function_of(name), replace(config, inputs=str(root)), root / folder)
 
 
 main = job_app(run_chain)

@@ -7,6 +7,8 @@ import csv
 import json
 import os
 import re
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -296,6 +298,30 @@ def test_rivals_side_by_side(checkout: Checkout, repro: str):
     assert all(9.9 < epsilon <= 10 for epsilon in epsilons)
     assert len(epsilons) == 2
     assert (sweep / "private_rivals_digits_samples.png").exists()
+
+
+def test_the_same_comparison_twice_at_once_pays_once(checkout: Checkout, repro: str):
+    """The second waits for each result of the first, whose checkpoints and ledger it would share."""
+    command = [
+        sys.executable,
+        "-m",
+        "pipelines.private_compare",
+        "experiment=smoke",
+        "seed=3",
+        "tracking.uri=null",
+    ]
+    jobs = [
+        subprocess.Popen(
+            [*command, "hydra.run.dir=multirun/twice"], cwd=checkout.path, env=checkout.environment
+        )
+        for _ in range(2)
+    ]
+    assert [job.wait(timeout=600) for job in jobs] == [0, 0]
+    trained = checkout.path / "multirun/twice/out/private/train"
+    certificate = read_json(trained / "certificate.json")
+    assert certificate["steps"] == certificate["steps_taken"] == 20
+    lines = (trained / "ledger.jsonl").read_text().splitlines()
+    assert len(lines) == 1 + 20, "the mechanism, and a line a step"
 
 
 def test_a_search_that_limits_instructions_counts_them_first(checkout: Checkout, repro: str):
