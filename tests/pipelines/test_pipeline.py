@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -74,29 +75,29 @@ def test_figures_are_artifacts(checkout: Checkout, repro: str):
     assert [a.path for a in client.list_artifacts(run.info.run_id, "figures")] == ["figures/samples.png"]
 
 
-def test_samples_may_be_distorted_after_training(checkout: Checkout, repro: str):
+def test_samples_may_be_distorted_after_training(checkout: Checkout, repro: str, tmp_path: Path):
     """The same drawings in other poses, from the same certified generator."""
     plain = "tracking.uri=null"
-    checkout.stage("private_sample", plain, "out=multirun/bent", "private.sample_distortion=0.5")
-    checkout.stage("private_sample", plain, "out=multirun/plain")
-    bent, drawn = (read_split(checkout.path / f"multirun/{name}", "train") for name in ("bent", "plain"))
+    checkout.stage("private_sample", plain, f"out={tmp_path / 'bent'}", "private.sample_distortion=0.5")
+    checkout.stage("private_sample", plain, f"out={tmp_path / 'plain'}")
+    bent, drawn = (read_split(tmp_path / name, "train") for name in ("bent", "plain"))
     assert (bent.images == distort(drawn.images, 0.5, seed=0)).all()
     assert (bent.images != drawn.images).any()
     assert (bent.labels == drawn.labels).all()
 
 
-def test_a_generator_without_discriminators_trains_at_rest(checkout: Checkout, repro: str):
+def test_a_generator_without_discriminators_trains_at_rest(checkout: Checkout, repro: str, tmp_path: Path):
     """Weights of DP-MERF know nothing of poses; its samples have them."""
     digests = []
     for distortion in ("0", "0.5"):
-        out = f"multirun/rest-{distortion}"
+        out = tmp_path / distortion
         settings = [
             "private.method=dp_merf",
             "private.dp_merf.steps=20",
             f"private.generator.distortion={distortion}",
         ]
         checkout.stage("private_train", *settings, f"out={out}", "tracking.uri=null")
-        digests.append(sha256(checkout.path / out / "generator.safetensors"))
+        digests.append(sha256(out / "generator.safetensors"))
     assert digests[0] == digests[1]
 
 
